@@ -1,0 +1,21 @@
+//! kafkalab: run and break the event-driven patterns on Kafka.
+//!
+//! # The map
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`cli`] | one file per subcommand: options, rendering, exit codes, signals |
+//! | [`app`] | the async glue of each command and pattern; never prints, never sees clap |
+//! | [`kafka`] | the client: connection, cluster, batches, producer, consumer, admin |
+//! | [`broker`] | the embedded broker behind one function |
+//!
+//! # The import rule
+//!
+//! `cli -> app -> {kafka, broker} -> patterns`. The boundaries never import each other, and nobody imports
+//! upwards. `cli` names the client's plain data (records, offsets, topic descriptions) only through what `app`
+//! re-exports. `tests/it/house.rs` holds the rule.
+
+pub mod app;
+pub mod broker;
+pub mod cli;
+pub mod kafka;
