@@ -1,1 +1,7 @@
 //! The subcommands.
+
+mod escape;
+mod format;
+#[cfg(test)]
+mod given;
+mod offset;
