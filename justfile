@@ -1,0 +1,88 @@
+# List the recipes
+_default:
+    @just --list
+
+# Start Apache Kafka on localhost:9092 and its user interface on localhost:8090 (Docker)
+[group('kafka')]
+up:
+    docker compose up --detach --wait
+
+# Stop them; topics and their records stay for the next `up`
+[group('kafka')]
+down:
+    docker compose down
+
+# Stop them and delete every topic, record and offset
+[confirm("This deletes every topic, record and offset of the Kafka that 'just up' started. Go on? (y/N)")]
+[group('kafka')]
+wipe:
+    docker compose down --volumes
+
+# Follow what the broker logs; `just logs kafka-ui` for the user interface
+[group('kafka')]
+logs service='kafka':
+    docker compose logs --follow {{ service }}
+
+# Open the user interface in a browser, or say where it is
+[group('kafka')]
+kafka-ui url='http://localhost:8090':
+    #!/usr/bin/env bash
+    set -euo pipefail
+    echo '{{ url }}'
+    # A server without a screen has the one or the other command too.
+    if command -v open >/dev/null; then
+        open '{{ url }}'
+    elif command -v xdg-open >/dev/null && [[ -n ${DISPLAY:-}${WAYLAND_DISPLAY:-} ]]; then
+        xdg-open '{{ url }}'
+    fi
+
+# Start Apache Kafka on localhost:9092 without Docker: Java and Maven are enough
+[group('kafka')]
+kafka-up *options:
+    dev/kafka/kafka.sh start {{ options }}
+
+# Stop the one that `kafka-up` started; its data stay
+[group('kafka')]
+kafka-down:
+    dev/kafka/kafka.sh stop
+
+# Stop the one that `kafka-up` started and delete its data
+[confirm("This deletes every topic, record and offset of the Kafka that 'just kafka-up' started. Go on? (y/N)")]
+[group('kafka')]
+kafka-wipe:
+    dev/kafka/kafka.sh stop --purge
+
+# Run all tests on the embedded broker; `just test NAME` those whose name contains it
+[group('check')]
+test *arguments:
+    cargo test --locked {{ arguments }}
+
+# Run the integration tests on Apache Kafka, started for them without Docker
+[group('check')]
+test-kafka *arguments:
+    dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- cargo test --locked --test it {{ arguments }}
+
+# Run the long tests too, with their full counts, on Apache Kafka
+[group('check')]
+soak *arguments:
+    KAFKALAB_SOAK=1 dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        cargo test --locked --release --test it {{ arguments }} -- --include-ignored
+
+# Format, clippy, and the dependency tree; `cargo fmt` and `cargo clippy --fix` mend what they can
+[group('check')]
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --all-targets --no-default-features --locked -- -D warnings
+    cargo deny check bans licenses sources
+
+# Everything that a change must pass, as the server runs it
+[group('check')]
+ci:
+    .ci/run
+
+# Compare with kcat on one Apache Kafka: speed, CPU, memory; `just bench --quick` for a first look
+[group('measure')]
+bench *options:
+    cargo build --release --locked
+    dev/bench/cli.py {{ options }}
