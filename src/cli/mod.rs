@@ -4,4 +4,6 @@ mod escape;
 mod format;
 #[cfg(test)]
 mod given;
+mod input;
+mod json_record;
 mod offset;
