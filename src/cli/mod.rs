@@ -1,5 +1,6 @@
 //! The subcommands.
 
+mod config;
 mod escape;
 mod format;
 #[cfg(test)]
@@ -7,3 +8,4 @@ mod given;
 mod input;
 mod json_record;
 mod offset;
+mod terminal;
