@@ -8,6 +8,7 @@
 //! | [`app`] | the async glue of each command and pattern; never prints, never sees clap |
 //! | [`kafka`] | the client: connection, cluster, batches, producer, consumer, admin |
 //! | [`broker`] | the embedded broker behind one function |
+//! | [`patterns`] | the rules of the patterns, as pure functions |
 //!
 //! # The import rule
 //!
@@ -19,3 +20,4 @@ pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod kafka;
+pub mod patterns;

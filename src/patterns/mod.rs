@@ -1,0 +1,3 @@
+//! The rules of the patterns, as pure functions: no client, no database, no clock. This is where a learner reads.
+
+pub mod sample;
