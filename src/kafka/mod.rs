@@ -1,8 +1,28 @@
 //! The Kafka client.
 
+mod backoff;
 mod batch;
+mod cluster;
+mod connection;
+mod consumer;
+mod error;
+mod guard;
+mod list_offsets;
 mod offset;
+mod partitioner;
+mod producer;
 mod record;
+mod wire;
 
+pub use batch::{Compression, Records};
+pub use cluster::{Cluster, Partition, Topic};
+pub use connection::{Address, ConnectOptions};
+pub use consumer::{Assignment, Chunk, Consumer, ConsumerConfig, Fetched, Notice, OffsetReset};
+pub use error::{Code, Error, Result};
+pub use list_offsets::Isolation;
 pub use offset::{Offset, OffsetRange};
+pub use partitioner::partition_for_key;
+pub use producer::{
+    Acks, AppendError, Appender, Delivery, Outcome, Place, Producer, ProducerConfig, Ticket, TopicNumber,
+};
 pub use record::{Header, Headers, NewRecord, Record, RecordRef, TopicPartition};

@@ -1,0 +1,153 @@
+//! What can go wrong between this process and a cluster, in words that a person can act on.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use kafka_protocol::error::ResponseError;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Cheap to clone: one broken connection answers every request that waited on it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// No broker of the list could be reached within the connect time-out. Start one, or name another.
+    #[error("no broker reachable at {addresses}: {cause}")]
+    Unreachable { addresses: String, cause: Arc<str> },
+
+    /// The connection ended under a request. Whether the broker acted on the request is not known.
+    #[error("connection to {address} lost: {cause}")]
+    Disconnected { address: Arc<str>, cause: Arc<str> },
+
+    /// No answer, or no progress, within the time limit. Whether the broker acted is not known.
+    #[error("{action}: no answer within {} s", .limit.as_secs_f32())]
+    TimedOut { action: String, limit: Duration },
+
+    /// The broker answered with an error code.
+    #[error("{action}: {code}")]
+    Broker { action: String, code: Code },
+
+    /// The broker is too old, or too small, for what was asked.
+    #[error("{feature} needs {needed}, but the broker at {address} {offered}")]
+    Unsupported { feature: String, needed: String, address: Arc<str>, offered: String },
+
+    /// The bytes that came are not what the protocol allows.
+    #[error("malformed data from {origin}: {problem}")]
+    Malformed { origin: String, problem: String },
+
+    /// The topic does not exist (or may not be seen by this user).
+    #[error("topic {topic:?} does not exist")]
+    UnknownTopic { topic: Arc<str> },
+
+    /// The topic exists, the partition does not.
+    #[error("topic {topic:?} has no partition {partition}: it has {count} (0 to {})", .count - 1)]
+    UnknownPartition { topic: Arc<str>, partition: i32, count: i32 },
+
+    /// The offset is not there and `earliest`/`latest` were not allowed to replace it.
+    #[error("offset {offset} of {partition} is not there: the partition has {start} to {end}")]
+    OffsetOutOfRange { partition: super::TopicPartition, offset: i64, start: i64, end: i64 },
+
+    /// Another producer has taken this one's transactional id; whatever this one still sends is refused.
+    #[error("producer with transactional id {id:?} was fenced: a newer one with the same id has started")]
+    Fenced { id: Arc<str> },
+
+    /// The record alone is larger than a batch or than the broker takes.
+    #[error("record of {size} bytes is larger than {limit} bytes ({what})")]
+    RecordTooLarge { size: usize, limit: usize, what: &'static str },
+
+    /// The request cannot be made: a mistake in the caller's arguments.
+    #[error("{0}")]
+    Invalid(String),
+
+    /// The client was closed, or its task has ended.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn broker(action: impl Into<String>, code: i16) -> Self {
+        Error::Broker { action: action.into(), code: Code(code) }
+    }
+
+    pub(crate) fn malformed(origin: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Error::Malformed { origin: origin.to_string(), problem: problem.to_string() }
+    }
+
+    pub(crate) fn timed_out(action: impl Into<String>, limit: Duration) -> Self {
+        Error::TimedOut { action: action.into(), limit }
+    }
+
+    /// The broker's code, where the broker gave one.
+    pub fn code(&self) -> Option<ResponseError> {
+        match self {
+            Error::Broker { code, .. } => code.known(),
+            _ => None,
+        }
+    }
+
+    /// Worth another try after new metadata or a pause: nothing about the request itself is wrong.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Error::Unreachable { .. } | Error::Disconnected { .. } | Error::TimedOut { .. } => true,
+            Error::Broker { code, .. } => code.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// Nobody answered at the address at all.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Error::Unreachable { .. } | Error::Disconnected { .. })
+    }
+}
+
+/// A Kafka error code, shown by the name that Kafka's own tools use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(pub i16);
+
+impl Code {
+    pub fn known(self) -> Option<ResponseError> {
+        ResponseError::try_from_code(self.0)
+    }
+
+    /// Kafka's table of retriable errors, plus the coordinator and leader errors that new metadata mends.
+    pub fn is_transient(self) -> bool {
+        self.known().is_some_and(|error| error.is_retriable())
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.known() {
+            Some(ResponseError::Unknown(code)) => write!(f, "error code {code}"),
+            Some(error) => write!(f, "{}", screaming(&format!("{error:?}"))),
+            None => f.write_str("no error"),
+        }
+    }
+}
+
+/// `NotLeaderOrFollower` -> `NOT_LEADER_OR_FOLLOWER`, as in Kafka's documentation, where people look it up.
+fn screaming(camel: &str) -> String {
+    let mut name = String::with_capacity(camel.len() + 8);
+    for letter in camel.chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(letter.to_uppercase());
+    }
+    name
+}
+
+/// `Ok` for code 0, otherwise the error with what was being done.
+pub(crate) fn check(action: impl FnOnce() -> String, code: i16) -> Result<()> {
+    if code == 0 { Ok(()) } else { Err(Error::broker(action(), code)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_shown_as_kafka_documents_them() {
+        assert_eq!(Code(6).to_string(), "NOT_LEADER_OR_FOLLOWER");
+        assert_eq!(Code(45).to_string(), "OUT_OF_ORDER_SEQUENCE_NUMBER");
+        assert_eq!(Code(30_000).to_string(), "error code 30000");
+    }
+}
