@@ -302,7 +302,8 @@ mod tests {
             }
             let whole = cut(&[&input], 1000);
             prop_assert_eq!(&cut(&chunks, 1000), &whole);
-            let mut joined: Vec<u8> = whole.into_iter().flat_map(|line| [line.unwrap().1, vec![b'\n']].concat()).collect();
+            let ended = |line: Result<(u64, Vec<u8>), u64>| [line.unwrap().1, vec![b'\n']].concat();
+            let mut joined: Vec<u8> = whole.into_iter().flat_map(ended).collect();
             if input.last().is_some_and(|last| *last != b'\n') {
                 joined.pop();
             }

@@ -67,22 +67,31 @@ fn push_field(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
     }
 }
 
+/// The first bytes of all that is escaped: control characters, the two that JSON needs, and the leads of C1 (0xc2),
+/// U+061C (0xd8) and the marks at U+20xx (0xe2). Everything else is passed over a byte at a time.
+const SUSPECT: [bool; 256] = {
+    let mut suspect = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        suspect[byte] = matches!(byte as u8, 0..=0x1f | b'"' | b'\\' | 0x7f | 0xc2 | 0xd8 | 0xe2);
+        byte += 1;
+    }
+    suspect
+};
+
 fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut done = 0;
-    for (at, lead) in text.bytes().enumerate() {
-        // The first bytes of all that is escaped: control characters, the two that JSON needs, and the leads of C1
-        // (0xc2), U+061C (0xd8) and the marks at U+20xx (0xe2). Everything else is passed over a byte at a time.
-        if !matches!(lead, 0..=0x1f | b'"' | b'\\' | 0x7f | 0xc2 | 0xd8 | 0xe2) {
-            continue;
-        }
+    let mut at = 0;
+    while let Some(length) = text.as_bytes()[at..].iter().position(|byte| SUSPECT[usize::from(*byte)]) {
+        at += length;
         let Some(c) = text[at..].chars().next() else { break };
-        if c != '"' && c != '\\' && !escape::is_harmful(c) {
-            continue;
+        if c == '"' || c == '\\' || escape::is_harmful(c) {
+            out.extend_from_slice(&text.as_bytes()[done..at]);
+            push_escaped(out, c);
+            done = at + c.len_utf8();
         }
-        out.extend_from_slice(&text.as_bytes()[done..at]);
-        push_escaped(out, c);
-        done = at + c.len_utf8();
+        at += c.len_utf8();
     }
     out.extend_from_slice(&text.as_bytes()[done..]);
     out.push(b'"');
@@ -109,13 +118,23 @@ fn push_time(out: &mut Vec<u8>, timestamp: i64) {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(timestamp) * 1_000_000);
     match time {
         Ok(time) if timestamp != -1 && (0..=9999).contains(&time.year()) => {
-            use std::io::Write as _;
-            let (year, month, day) = time.to_calendar_date();
-            let (hour, minute, second, ms) = time.to_hms_milli();
-            let month = u8::from(month);
-            let written = write!(out, "\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z\"");
-            // Writing into a Vec cannot fail.
-            debug_assert!(written.is_ok());
+            let mut text = *b"\"0000-00-00T00:00:00.000Z\"";
+            let fields = [
+                (1..5, time.year().unsigned_abs()),
+                (6..8, u8::from(time.month()).into()),
+                (9..11, time.day().into()),
+                (12..14, time.hour().into()),
+                (15..17, time.minute().into()),
+                (18..20, time.second().into()),
+                (21..24, time.millisecond().into()),
+            ];
+            for (digits, mut rest) in fields {
+                for digit in text[digits].iter_mut().rev() {
+                    *digit += (rest % 10) as u8;
+                    rest /= 10;
+                }
+            }
+            out.extend_from_slice(&text);
         }
         _ => out.extend_from_slice(b"null"),
     }

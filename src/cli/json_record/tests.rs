@@ -179,6 +179,13 @@ fn given_bytes() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
+    fn both_times_of_a_record_are_one(timestamp in 0..253_402_300_800_000i64) {
+        let written: Value = serde_json::from_str(&line("t", &RecordRef { timestamp, ..record() })).unwrap();
+        let by_text = read(&format!(r#"{{"payload":"v","timestamp":{}}}"#, written["timestamp"]));
+        prop_assert_eq!(by_text.timestamp, Some(timestamp), "{}", written["timestamp"]);
+    }
+
+    #[test]
     fn what_was_written_is_read_back(
         key in proptest::option::of(given_bytes()),
         value in proptest::option::of(given_bytes()),
@@ -209,7 +216,10 @@ proptest! {
     }
 
     #[test]
-    fn no_line_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..80), text in r#"\{("(payload|ts|headers|key)":["\[\]{}a:,\\u0-9dn -]{0,12},?){0,3}\}"#) {
+    fn no_line_makes_it_panic(
+        line in proptest::collection::vec(any::<u8>(), 0..80),
+        text in r#"\{("(payload|ts|headers|key)":["\[\]{}a:,\\u0-9dn -]{0,12},?){0,3}\}"#,
+    ) {
         let _ = (parse(&line), parse(text.as_bytes()));
     }
 }
