@@ -85,8 +85,7 @@ pub struct Lines<'a> {
 
 impl Lines<'_> {
     /// A line that is too long is an error once; the lines after it go on.
-    #[expect(clippy::should_implement_trait, reason = "it lends")]
-    pub fn next(&mut self) -> Option<Result<Line<'_>, InputError>> {
+    pub fn next_line(&mut self) -> Option<Result<Line<'_>, InputError>> {
         let splitter = &mut *self.splitter;
         splitter.empty_spent_carry();
         loop {
@@ -191,7 +190,7 @@ mod tests {
         let mut cut = Vec::new();
         for chunk in chunks {
             let mut lines = splitter.feed(chunk);
-            while let Some(line) = lines.next() {
+            while let Some(line) = lines.next_line() {
                 cut.push(match line {
                     Ok(line) => Ok((line.number, line.bytes.to_vec())),
                     Err(InputError::LineTooLong { line, .. }) => Err(line),
@@ -228,7 +227,7 @@ mod tests {
         assert_eq!(cut(&[b"ok\n12345\n1234\nabcdefgh\nz\n"], 4), expected);
         assert_eq!(cut(&[b"ok\n12", b"345", b"\n12", b"34\nabc", b"defgh", b"ijk", b"l\nz"], 4), expected);
         assert_eq!(cut(&[b"12345"], 4), [Err(1)]);
-        let limit = LineSplitter::new(b'\n', 4).feed(b"12345").next().unwrap().unwrap_err().to_string();
+        let limit = LineSplitter::new(b'\n', 4).feed(b"12345").next_line().unwrap().unwrap_err().to_string();
         assert!(limit.contains("line 1") && limit.contains("4 bytes"), "{limit}");
     }
 
@@ -236,7 +235,7 @@ mod tests {
     fn memory_is_bounded_by_the_limit() {
         let mut splitter = LineSplitter::new(b'\n', 1000);
         for _ in 0..1000 {
-            while splitter.feed(&[b'x'; 999]).next().is_some() {}
+            while splitter.feed(&[b'x'; 999]).next_line().is_some() {}
         }
         assert!(splitter.carry.capacity() <= 2000);
     }
