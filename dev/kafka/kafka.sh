@@ -258,7 +258,10 @@ launch() { # NODE
         -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS ${KAFKALAB_KAFKA_OPTS:-} \
         -cp "$libs/*" kafka.Kafka "$node_dir/server.properties" \
         </dev/null >>"$node_dir/log" 2>&1 &
-    echo $! >"$node_dir/pid"
+    local pid=$!
+    echo "$pid" >"$node_dir/pid"
+    # Until it has become java, its command line is still this script's, by which `pid_of` would call it gone.
+    until pid_of "$1" >/dev/null || ! kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
 }
 
 # How many brokers the node on PORT knows to be alive, as it says itself: a Metadata request, version 0, written by hand,
@@ -426,6 +429,7 @@ node_arguments() { # COMMAND ARGS...
         esac
         shift
     done
+    [[ $seconds =~ ^[0-9]{1,5}$ ]] || bad_usage "--wait is a number of seconds, not '$seconds'"
 }
 
 stop() {
