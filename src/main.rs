@@ -1,1 +1,5 @@
-fn main() {}
+//! Parse, run, one exit code.
+
+fn main() -> std::process::ExitCode {
+    kafkalab::cli::main()
+}

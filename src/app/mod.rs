@@ -1,3 +1,57 @@
 //! The async glue: what a subcommand or a pattern does, without a word printed and without clap.
 
-pub use crate::kafka::{Header, Headers, NewRecord, Offset, OffsetRange, Record, RecordRef, TopicPartition};
+pub mod consume;
+pub mod produce;
+
+pub use crate::kafka::{
+    Acks, Address, AppendError, Chunk, Cluster, Compression, ConnectOptions, Error, Fetched, Header, Headers, Isolation,
+    NewRecord, Notice, Offset, OffsetRange, OffsetReset, Record, RecordRef,
+    TopicNumber, TopicPartition,
+};
+pub use crate::{broker, patterns::sample};
+
+/// Reaches the cluster.
+///
+/// # Errors
+/// [`Error::Unreachable`] with the addresses that were tried.
+pub async fn connect(brokers: Vec<Address>, options: ConnectOptions) -> Result<Cluster, Error> {
+    Cluster::connect(brokers, options).await
+}
+
+/// The topics whose names are nearest to `name`, for "did you mean".
+pub async fn near_topics(cluster: &Cluster, name: &str) -> Vec<String> {
+    let Ok(topics) = cluster.topics().await else { return Vec::new() };
+    let mut near: Vec<(usize, String)> = topics
+        .iter()
+        .filter(|topic| !topic.internal)
+        .map(|topic| (distance(name, &topic.name), topic.name.to_string()))
+        .filter(|(distance, near)| *distance <= 1 + name.len().min(near.len()) / 3)
+        .collect();
+    near.sort();
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein's distance: how many letters to change, add or leave out.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn distance_counts_single_letters() {
+        for (a, b, expected) in [("orders", "orders", 0), ("ordres", "orders", 2), ("", "abc", 3), ("order", "orders", 1)] {
+            assert_eq!(super::distance(a, b), expected, "{a} {b}");
+        }
+    }
+}

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use layers::Layers;
-pub use value::Secret;
+pub use value::{Secret, duration};
 
 /// A key as files, `-X` and `config show` write it, with what is read besides `KAFKALAB_` and its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,7 @@ const BROKERS: Key = Key { other_variables: &["KAFKA_BROKERS", "RPK_BROKERS"], .
 const CLIENT_ID: Key = key("client_id");
 const CONNECT_TIMEOUT: Key = key("connect_timeout");
 const REQUEST_TIMEOUT: Key = key("request_timeout");
+const MAX_ANSWER: Key = key("max_answer");
 const TOPIC_PREFIX: Key = key("topic_prefix");
 const TLS_ENABLED: Key = key("tls.enabled");
 const TLS_CA: Key = key("tls.ca");
@@ -55,11 +56,12 @@ const SASL_USERNAME: Key = Key { alias: Some("user"), ..key("sasl.username") };
 const SASL_PASSWORD: Key = Key { alias: Some("pass"), ..key("sasl.password") };
 const SASL_PASSWORD_FILE: Key = key("sasl.password_file");
 
-const KEYS: [Key; 14] = [
+const KEYS: [Key; 15] = [
     BROKERS,
     CLIENT_ID,
     CONNECT_TIMEOUT,
     REQUEST_TIMEOUT,
+    MAX_ANSWER,
     TOPIC_PREFIX,
     TLS_ENABLED,
     TLS_CA,
@@ -127,6 +129,8 @@ pub struct Settings {
     pub client_id: Setting<String>,
     pub connect_timeout: Setting<Duration>,
     pub request_timeout: Setting<Duration>,
+    /// The largest answer taken from a broker, in bytes.
+    pub max_answer: Setting<usize>,
     pub topic_prefix: Setting<String>,
     pub tls: Tls,
     pub sasl: Sasl,
@@ -220,6 +224,7 @@ impl Settings {
             client_id: layers.get(CLIENT_ID, value::text, || "kafkalab".to_owned())?,
             connect_timeout: layers.get(CONNECT_TIMEOUT, value::duration, || Duration::from_secs(5))?,
             request_timeout: layers.get(REQUEST_TIMEOUT, value::duration, || Duration::from_secs(30))?,
+            max_answer: layers.get(MAX_ANSWER, value::bytes, || 100 * 1024 * 1024)?,
             topic_prefix: layers.get(TOPIC_PREFIX, value::text, String::new)?,
             tls: Tls {
                 enabled: layers.get(TLS_ENABLED, value::boolean, || names_tls)?,
@@ -258,6 +263,7 @@ impl Settings {
             row(CLIENT_ID, &self.client_id, text),
             row(CONNECT_TIMEOUT, &self.connect_timeout, time),
             row(REQUEST_TIMEOUT, &self.request_timeout, time),
+            row(MAX_ANSWER, &self.max_answer, |bytes| Some(bytes.to_string())),
             row(TOPIC_PREFIX, &self.topic_prefix, text),
             row(TLS_ENABLED, &tls.enabled, |on| Some(on.to_string())),
             row(TLS_CA, &tls.ca, path),

@@ -1,11 +1,149 @@
-//! The subcommands.
+//! The subcommands: options, rendering, exit codes, signals. Each is one file; this one only delegates.
 
+mod broker;
 mod config;
+mod config_show;
+mod consume;
 mod escape;
+mod exit;
 mod format;
 #[cfg(test)]
 mod given;
 mod input;
 mod json_record;
 mod offset;
+mod produce;
+mod session;
+mod shell;
+mod stdout;
 mod terminal;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use color_eyre::Result;
+
+use self::{exit::Exit, session::Session, terminal::Terminal};
+
+/// Learn, run and break event-driven patterns on Kafka.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kafkalab",
+    version,
+    disable_help_subcommand = true,
+    after_help = AFTER_HELP,
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+To begin with:
+  kafkalab broker                          a broker on localhost:9092, no Docker needed
+  kafkalab consume orders                  in a second terminal: follow a topic
+  kafkalab produce --sample 10             in a third: ten order events
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+struct Global {
+    /// Brokers to begin with, host:port, several with commas
+    ///
+    /// Before it count, in this order: KAFKALAB_BROKERS, KAFKA_BROKERS, RPK_BROKERS, ./kafkalab.toml, the user's
+    /// config.toml, localhost:9092. `kafkalab config show` tells where each value comes from.
+    #[arg(short, long, global = true, visible_alias = "bootstrap-server", value_name = "LIST")]
+    brokers: Vec<String>,
+    /// Set a setting, such as request.timeout=10s; `config show` lists them
+    #[arg(short = 'X', global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The profile of the configuration file to use
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
+    /// No colours
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// Say nothing on stderr but errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more on stderr; twice for the client's log
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Produce(produce::Args),
+    Consume(consume::Args),
+    Broker(broker::Args),
+    Config(config_show::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
+}
+
+/// Parses, runs, and gives the exit code.
+pub fn main() -> ExitCode {
+    exit::install_hooks();
+    let command = Cli::command();
+    shell::complete(&command);
+    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // help goes to stdout, mistakes to stderr; either may be closed
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE.0));
+        }
+    };
+    let terminal = Terminal::detect(cli.global.no_color, cli.global.quiet);
+    log(cli.global.verbose);
+    match run(cli, terminal.clone()) {
+        Ok(exit) => exit.into(),
+        Err(report) => {
+            exit::print(&report, &terminal);
+            exit::code(&report).into()
+        }
+    }
+}
+
+fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
+    let flags = config::Flags {
+        brokers: cli.global.brokers,
+        profile: cli.global.profile,
+        topic_prefix: None,
+        set: cli.global.set,
+    };
+    match &cli.command {
+        Command::Completions(args) => return shell::completions(args),
+        Command::Man(args) => return shell::man(args),
+        _ => {}
+    }
+    let session = Session::new(&flags, terminal)?;
+    // One thread for the client: measured, a second one costs more than it brings.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let exit = runtime.block_on(async {
+        session.stop.listen()?;
+        match cli.command {
+            Command::Produce(args) => produce::run(args, &session).await,
+            Command::Consume(args) => consume::run(args, &session).await,
+            Command::Broker(args) => broker::run(args, &session).await,
+            Command::Config(args) => config_show::run(&args, &session),
+            Command::Completions(_) | Command::Man(_) => Ok(Exit::OK),
+        }
+    });
+    // A thread that still waits for stdin must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    exit
+}
+
+/// The client's log on stderr: nothing, warnings, everything.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => "kafkalab=info",
+        _ => "kafkalab=debug,rskafka=info",
+    };
+    let filter = std::env::var("KAFKALAB_LOG").unwrap_or_else(|_| level.to_owned());
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

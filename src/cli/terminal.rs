@@ -65,6 +65,13 @@ impl Terminal {
         size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
     }
 
+    /// A line for a person, on stderr. Quiet runs say nothing.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            let _ = std::io::stderr().write_all(format!("{}\n", escape::text(text)).as_bytes());
+        }
+    }
+
     /// A next step or a way out, on stderr: `hint: ...`. Quiet runs say nothing.
     pub fn hint(&self, text: &str) {
         if let Some(line) = self.hint_line(text) {

@@ -47,7 +47,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// `500ms`, `5s`, `2m`. A number alone could be either of two units, and none would be a time-out of nothing.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a time; write 500ms, 5s or 2m");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
@@ -61,6 +61,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match number.checked_mul(unit) {
         Some(ms @ 1..=86_400_000) => Ok(Duration::from_millis(ms)),
         _ => Err(format!("`{text}` is not between 1ms and a day")),
+    }
+}
+
+/// A number of bytes. At least what every answer needs, at most what a frame can say.
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes @ 65_536..=2_147_483_647) => Ok(bytes),
+        _ => Err(format!("`{text}` is not a number of bytes between 65536 and 2147483647")),
     }
 }
 

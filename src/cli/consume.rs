@@ -1,0 +1,305 @@
+//! `consume`: read topics to stdout.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{ArgAction, ValueEnum};
+use color_eyre::{Result, Section, eyre::WrapErr};
+
+use super::{
+    exit::{Exit, Usage},
+    format::Format,
+    json_record, offset,
+    session::Session,
+    stdout,
+};
+use crate::app::{
+    self, Chunk, Cluster, Error, Fetched, Isolation, Notice, Offset, OffsetReset, RecordRef,
+    consume::{Options, Reading},
+};
+
+/// Bytes gathered before they are written.
+const WRITE: usize = 64 * 1024;
+
+/// Consume records: from the beginning on, following, until Ctrl-C
+///
+/// What is read does not change anything on the broker. Records of transactions that are open or were rolled back are
+/// not shown. On a terminal each record is shown with its place; in a pipe each value is a line.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kafkalab consume orders                  all there is, then what comes
+  kafkalab consume orders -e               all there is, then end
+  kafkalab consume orders -o -5            the last five of each partition, then what comes
+  kafkalab consume orders -o @-1h -e       the last hour
+  kafkalab consume orders -p 0 -o 10:20    offsets 10 to 19 of partition 0
+  kafkalab consume orders -f '%p %o %k %v\\n'
+  kafkalab consume orders -eJ | jq .payload
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
+pub struct Args {
+    /// The topics
+    #[arg(value_name = "TOPIC")]
+    topics: Vec<String>,
+    /// One more topic, for those who are used to it
+    #[arg(short = 't', long = "topic", value_name = "TOPIC")]
+    more_topics: Vec<String>,
+    /// Only this partition; may be given more than once, or with commas
+    #[arg(short, long = "partition", value_name = "N", value_delimiter = ',',
+          value_parser = clap::value_parser!(i32).range(0..))]
+    partitions: Vec<i32>,
+    /// Where to begin, and after a colon where to end
+    ///
+    /// start, end, N (this offset), +N (N after the start), -N (N before the end), N:M, :end, @TIME, @TIME:TIME. A time is
+    /// 2026-01-31, 2026-01-31T08:30:00Z, seconds or milliseconds since 1970, or -1h (before now). kcat's s@MS and e@MS
+    /// are read too.
+    #[arg(short, long = "offset", value_name = "WHERE", allow_hyphen_values = true)]
+    offsets: Vec<String>,
+    /// End with what is there now
+    #[arg(short, long)]
+    exit: bool,
+    /// End after so many records
+    #[arg(short = 'n', long = "num", visible_short_alias = 'c', visible_aliases = ["count", "max-messages"], value_name = "N")]
+    limit: Option<u64>,
+    /// How a record is printed, such as '%k %v\n'
+    ///
+    /// %t topic, %p partition, %o offset, %k key, %v or %s value, %T time in ms, %d time as RFC 3339 (%d{strftime[...]}),
+    /// %h headers (%h{%k=%v }), %K %V (%S) lengths of key and value, %H number of headers, %i number of the record,
+    /// %k{hex}, %v{base64}; \n \t \r \xNN.
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "json")]
+    format: Option<String>,
+    /// A JSON object a line; `produce --input json` reads it back
+    #[arg(short = 'J', long)]
+    json: bool,
+    /// A null key or value is printed as NULL, as kcat does
+    #[arg(short = 'Z', long = "tombstone")]
+    null: bool,
+    /// Bytes as they are, on a terminal too
+    #[arg(long)]
+    raw: bool,
+    /// Which records of transactions are shown
+    #[arg(long, value_name = "LEVEL", default_value = "committed")]
+    isolation: Level,
+    /// Where to go on when the offset is not there any more
+    #[arg(long, value_name = "WHERE", default_value = "earliest")]
+    offset_reset: Reset,
+    /// End with exit code 4 when no record came for so long
+    #[arg(long, value_name = "TIME", value_parser = super::session::duration)]
+    timeout: Option<Duration>,
+    #[arg(long, hide = true, action = ArgAction::SetTrue)]
+    from_beginning: bool,
+    #[arg(long, hide = true, value_name = "N", conflicts_with = "offsets")]
+    tail: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    #[value(alias = "read_committed")]
+    Committed,
+    #[value(alias = "read_uncommitted")]
+    Uncommitted,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Reset {
+    Earliest,
+    Latest,
+    Error,
+}
+
+pub async fn run(args: Args, session: &Session) -> Result<Exit> {
+    let options = options(&args)?;
+    let mut printer = Printer::new(&args, session)?;
+    let cluster = session.connect().await?;
+    let bounded = options.exit_at_end || options.range.to.is_some();
+    let Some(mut reading) = open(&cluster, &options, bounded, session).await? else { return Ok(session.stop.exit()) };
+    if session.terminal.out.is_terminal && !bounded {
+        session.say(&format!("{}; Ctrl-C to stop", following(&reading)));
+    }
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    while left > 0 {
+        let fetched = tokio::select! {
+            biased;
+            () = session.stop.asked() => return Ok(session.stop.exit()),
+            fetched = reading.next() => fetched,
+            () = silence(args.timeout) => {
+                let limit = args.timeout.unwrap_or_default();
+                return Err(Error::TimedOut { action: "waiting for a record".to_owned(), limit }.into());
+            }
+        };
+        match fetched.wrap_err("consuming")? {
+            None => break,
+            Some(Fetched::Records(chunk)) => left -= printer.chunk(chunk, left)?,
+            Some(Fetched::Notice(notice)) => tell(&notice, session),
+        }
+    }
+    Ok(Exit::OK)
+}
+
+/// The pause that `--timeout` allows; for ever without one.
+async fn silence(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn options(args: &Args) -> Result<Options> {
+    let topics: Vec<String> = args.topics.iter().chain(&args.more_topics).cloned().collect();
+    if topics.is_empty() {
+        let usage: color_eyre::Report = Usage("no topic named".to_owned()).into();
+        return Err(usage.suggestion("kafkalab consume TOPIC; `kafkalab topics list` shows what there is"));
+    }
+    let mut texts = args.offsets.clone();
+    if let Some(tail) = args.tail {
+        texts = vec![format!("-{tail}")];
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+    let range = offset::parse_all(&texts, now).map_err(|error| Usage(error.to_string()))?;
+    if range.from == Offset::Stored {
+        let usage: color_eyre::Report = Usage("-o stored: the stored offset belongs to a group".to_owned()).into();
+        return Err(usage);
+    }
+    let exit_at_end = args.exit;
+    Ok(Options {
+        topics,
+        partitions: args.partitions.clone(),
+        range,
+        exit_at_end,
+        isolation: match args.isolation {
+            Level::Committed => Isolation::ReadCommitted,
+            Level::Uncommitted => Isolation::ReadUncommitted,
+        },
+        offset_reset: match args.offset_reset {
+            Reset::Earliest => OffsetReset::Earliest,
+            Reset::Latest => OffsetReset::Latest,
+            Reset::Error => OffsetReset::Error,
+        },
+        // who follows waits for brokers that come back; who wants an end wants to know
+        patience: (exit_at_end || range.to.is_some()).then_some(Duration::from_secs(30)),
+    })
+}
+
+/// Opens the topics. Who follows may be first: a topic that is not there yet is waited for, and named. `None` when the
+/// person gave up.
+async fn open(cluster: &Cluster, options: &Options, bounded: bool, session: &Session) -> Result<Option<Reading>> {
+    let mut told = false;
+    loop {
+        let unknown = match app::consume::open(cluster, options).await {
+            Ok(reading) => return Ok(Some(reading)),
+            Err(Error::UnknownTopic { topic }) => topic,
+            Err(error) => return Err(error).wrap_err_with(|| format!("consuming {}", options.topics.join(", "))),
+        };
+        if bounded {
+            let near = app::near_topics(cluster, &unknown).await;
+            let error = Err(Error::UnknownTopic { topic: unknown });
+            return error.wrap_err("consuming").with_suggestion(|| match near.as_slice() {
+                [] => "`kafkalab topics list` shows what there is".to_owned(),
+                near => format!("did you mean {}?", near.join(" or ")),
+            });
+        }
+        if !told {
+            told = true;
+            let near = app::near_topics(cluster, &unknown).await;
+            let mean = if near.is_empty() { String::new() } else { format!(" (there is {})", near.join(", ")) };
+            session.say(&format!("topic {unknown} does not exist yet{mean}; waiting for it, Ctrl-C to stop"));
+        }
+        tokio::select! {
+            () = session.stop.asked() => return Ok(None),
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    }
+}
+
+fn following(reading: &Reading) -> String {
+    let mut topics: Vec<&str> = reading.plan.keys().map(|partition| &*partition.topic).collect();
+    topics.dedup();
+    let count = reading.plan.len();
+    format!("following {}, {count} partition{}", topics.join(", "), if count == 1 { "" } else { "s" })
+}
+
+/// What happened beside the records, on stderr.
+fn tell(notice: &Notice, session: &Session) {
+    match notice {
+        Notice::Gap { partition, at, missing } => {
+            // Markers and compaction leave gaps all the time; who wants to see them asks with -v.
+            tracing::info!("{partition}: {missing} offsets from {at} on hold nothing (compacted or markers)");
+        }
+        Notice::Reset { partition, from, to } => session.say(&format!(
+            "{partition}: offset {from} is not there (retention took it, or nothing was ever there); going on at {to}"
+        )),
+        Notice::Recreated { topic } => {
+            session.say(&format!("topic {topic} was deleted and made again; going on with the new one"));
+        }
+        Notice::Finished { partition } => tracing::info!("{partition}: read to the end"),
+        Notice::CaughtUp { partition, end } => tracing::info!("{partition}: caught up at {end}"),
+        Notice::Waiting { cause } => session.say(&format!("waiting for the brokers: {cause}")),
+        Notice::Resumed => session.say("the brokers are back"),
+    }
+}
+
+/// Turns records into bytes and writes them in large pieces.
+struct Printer {
+    form: Form,
+    out: Vec<u8>,
+}
+
+enum Form {
+    Json,
+    Text(Format),
+}
+
+impl Printer {
+    fn new(args: &Args, session: &Session) -> Result<Self> {
+        let on_terminal = session.terminal.out.is_terminal;
+        let text = match &args.format {
+            Some(format) => format.as_str(),
+            None if on_terminal && !args.raw => "%t[%p] %o  %k  %v\\n",
+            None => "%v\\n",
+        };
+        let mut format = Format::parse(text).map_err(|error| Usage(error.to_string()))?;
+        if args.null || (on_terminal && args.format.is_none()) {
+            format = format.null_as("NULL");
+        }
+        if on_terminal && !args.raw {
+            format = format.for_terminal();
+        }
+        let form = if args.json { Form::Json } else { Form::Text(format) };
+        Ok(Self { form, out: Vec::with_capacity(2 * WRITE) })
+    }
+
+    /// Prints up to `limit` records; gives how many.
+    fn chunk(&mut self, mut chunk: Chunk, limit: u64) -> Result<u64> {
+        let mut count = 0;
+        while count < limit {
+            let record = match chunk.records.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => {
+                    self.flush()?; // what was good is shown
+                    return Err(error).wrap_err_with(|| format!("reading {}", chunk.partition));
+                }
+            };
+            print(&self.form, &mut self.out, &chunk.partition.topic, chunk.partition.partition, &record);
+            count += 1;
+            if self.out.len() >= WRITE {
+                self.flush()?;
+            }
+        }
+        self.flush()?;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let written = if self.out.is_empty() { Ok(()) } else { stdout::write(&self.out) };
+        self.out.clear();
+        written
+    }
+}
+
+#[inline]
+fn print(form: &Form, out: &mut Vec<u8>, topic: &str, partition: i32, record: &RecordRef<'_>) {
+    match form {
+        Form::Json => json_record::write(out, topic, partition, record),
+        Form::Text(format) => format.write(out, topic, partition, record),
+    }
+}

@@ -1,0 +1,88 @@
+//! How the program ends: one place that prints errors and picks the exit code.
+
+use std::process::ExitCode;
+
+use color_eyre::{Report, config::HookBuilder};
+
+use super::{escape, terminal::Terminal};
+use crate::app::Error;
+
+/// Exit codes, as every `--help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit(pub u8);
+
+impl Exit {
+    pub const OK: Exit = Exit(0);
+    pub const FAILURE: Exit = Exit(1);
+    pub const USAGE: Exit = Exit(2);
+    pub const UNREACHABLE: Exit = Exit(3);
+    pub const TIMED_OUT: Exit = Exit(4);
+    pub const INTERRUPTED: Exit = Exit(130);
+    pub const TERMINATED: Exit = Exit(143);
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.0)
+    }
+}
+
+/// A mistake in what was typed or piped in: exit 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// An end with a code of its own, of which everything has been said already.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {}", .0.0)]
+pub struct Quiet(pub Exit);
+
+/// Errors as plain text without places in the source: they are for the person who typed the command.
+pub fn install_hooks() {
+    let hooks = HookBuilder::blank().display_env_section(false);
+    let _ = hooks.install(); // installed already: a second call in one process
+}
+
+/// The code that an error stands for.
+pub fn code(report: &Report) -> Exit {
+    for cause in report.chain() {
+        if let Some(Quiet(exit)) = cause.downcast_ref() {
+            return *exit;
+        }
+        if cause.is::<Usage>() || cause.is::<super::config::ConfigError>() {
+            return Exit::USAGE;
+        }
+        match cause.downcast_ref::<Error>() {
+            Some(Error::Invalid(_)) => return Exit::USAGE,
+            Some(Error::TimedOut { .. }) => return Exit::TIMED_OUT,
+            Some(error) if error.is_unreachable() => return Exit::UNREACHABLE,
+            _ => {}
+        }
+    }
+    Exit::FAILURE
+}
+
+/// Says on stderr what went wrong; texts that came from a broker cannot write escape sequences.
+pub fn print(report: &Report, terminal: &Terminal) {
+    if report.chain().any(|cause| cause.is::<Quiet>()) {
+        return;
+    }
+    // color-eyre numbers the causes on lines of their own; its suggestions follow behind an empty line
+    let text = format!("{report:?}");
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut message = Vec::new();
+    let mut rest = Vec::new();
+    for line in lines.by_ref() {
+        match line.split_once(": ") {
+            Some((number, cause)) if number.parse::<u32>().is_ok() => message.push(cause.to_owned()),
+            _ => rest.push(line.replacen("Suggestion:", "hint:", 1)),
+        }
+    }
+    eprintln!("{} {}", terminal.err.palette.error("error:"), escape::text(&message.join(": ")));
+    for line in rest {
+        match line.strip_prefix("hint:") {
+            Some(hint) => eprintln!("{}{}", terminal.err.palette.emphasis("hint:"), escape::text(hint)),
+            None => eprintln!("{}", escape::text(&line)),
+        }
+    }
+}

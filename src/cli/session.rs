@@ -1,0 +1,125 @@
+//! What each command has at hand: settings, the terminal, signals, the way to the brokers.
+
+use std::{path::PathBuf, time::Duration};
+
+use color_eyre::{Result, Section, eyre::WrapErr};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    config::{Flags, Folders, Settings},
+    exit::Exit,
+    terminal::Terminal,
+};
+use crate::app::{self, Address, Cluster, ConnectOptions};
+
+/// When nobody named a broker, `localhost:9092` is tried for this long.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+pub struct Session {
+    pub settings: Settings,
+    pub terminal: Terminal,
+    pub stop: Stop,
+}
+
+impl Session {
+    pub fn new(flags: &Flags, terminal: Terminal) -> Result<Self> {
+        let current = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let folders = Folders { current: &current, home: home.as_deref() };
+        let settings = Settings::load(flags, |name| std::env::var(name).ok(), folders)?;
+        for warning in &settings.warnings {
+            eprintln!("{} {}", terminal.err.palette.warn("warning:"), super::escape::text(&warning.to_string()));
+        }
+        Ok(Self { settings, terminal, stop: Stop::new() })
+    }
+
+    /// A line on stderr for a person; not with `--quiet`.
+    pub fn say(&self, text: &str) {
+        self.terminal.note(text);
+    }
+
+    /// Reaches the cluster, or says how to have one.
+    pub async fn connect(&self) -> Result<Cluster> {
+        let settings = &self.settings;
+        let addresses: Vec<Address> =
+            settings.brokers.value.iter().map(|text| text.parse()).collect::<Result<_, app::Error>>()?;
+        let named = settings.brokers_are_named();
+        let connect_timeout = settings.connect_timeout.value;
+        let options = ConnectOptions {
+            client_id: settings.client_id.value.as_str().into(),
+            connect_timeout: if named { connect_timeout } else { connect_timeout.min(A_MOMENT) },
+            request_timeout: settings.request_timeout.value,
+            max_answer: settings.max_answer.value,
+        };
+        let cluster = app::connect(addresses, options).await;
+        if named {
+            let from = &settings.brokers.source;
+            return cluster.wrap_err("connecting").with_suggestion(|| {
+                format!("is the broker running, and is the address right? It comes from {from}")
+            });
+        }
+        cluster.wrap_err("connecting").suggestion(
+            "start a broker with `kafkalab broker` (no Docker needed) or `just up` (Docker), or name one with --brokers",
+        )
+    }
+}
+
+/// Ctrl-C and SIGTERM: the first one asks to stop, the second one ends at once.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    asked: CancellationToken,
+    terminated: CancellationToken,
+}
+
+impl Stop {
+    fn new() -> Self {
+        Self { asked: CancellationToken::new(), terminated: CancellationToken::new() }
+    }
+
+    /// Listens from now on; within the runtime.
+    pub fn listen(&self) -> std::io::Result<()> {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let stop = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let exit = tokio::select! {
+                    Some(()) = interrupt.recv() => Exit::INTERRUPTED,
+                    Some(()) = terminate.recv() => Exit::TERMINATED,
+                    else => return,
+                };
+                if stop.asked.is_cancelled() {
+                    std::process::exit(exit.0.into());
+                }
+                if exit == Exit::TERMINATED {
+                    stop.terminated.cancel();
+                }
+                eprintln!("stopping; once more to stop at once");
+                stop.asked.cancel();
+            }
+        });
+        Ok(())
+    }
+
+    pub async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    pub fn is_asked(&self) -> bool {
+        self.asked.is_cancelled()
+    }
+
+    /// The exit code of a run that was stopped.
+    pub fn exit(&self) -> Exit {
+        match (self.asked.is_cancelled(), self.terminated.is_cancelled()) {
+            (_, true) => Exit::TERMINATED,
+            (true, false) => Exit::INTERRUPTED,
+            (false, false) => Exit::OK,
+        }
+    }
+}
+
+/// `500ms`, `10s`, `2m`, as the settings have them.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    super::config::duration(text)
+}
