@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use color_eyre::{Report, config::HookBuilder};
+use color_eyre::{Report, config::{HookBuilder, Theme}};
 
 use super::{escape, terminal::Terminal};
 use crate::app::Error;
@@ -39,7 +39,7 @@ pub struct Quiet(pub Exit);
 
 /// Errors as plain text without places in the source: they are for the person who typed the command.
 pub fn install_hooks() {
-    let hooks = HookBuilder::blank().display_env_section(false);
+    let hooks = HookBuilder::blank().theme(Theme::new()).display_env_section(false);
     let _ = hooks.install(); // installed already: a second call in one process
 }
 
@@ -67,22 +67,11 @@ pub fn print(report: &Report, terminal: &Terminal) {
     if report.chain().any(|cause| cause.is::<Quiet>()) {
         return;
     }
-    // color-eyre numbers the causes on lines of their own; its suggestions follow behind an empty line
-    let text = format!("{report:?}");
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut message = Vec::new();
-    let mut rest = Vec::new();
-    for line in lines.by_ref() {
-        match line.split_once(": ") {
-            Some((number, cause)) if number.parse::<u32>().is_ok() => message.push(cause.to_owned()),
-            _ => rest.push(line.replacen("Suggestion:", "hint:", 1)),
-        }
-    }
-    eprintln!("{} {}", terminal.err.palette.error("error:"), escape::text(&message.join(": ")));
-    for line in rest {
-        match line.strip_prefix("hint:") {
-            Some(hint) => eprintln!("{}{}", terminal.err.palette.emphasis("hint:"), escape::text(hint)),
-            None => eprintln!("{}", escape::text(&line)),
-        }
+    let causes: Vec<String> = report.chain().map(ToString::to_string).collect();
+    eprintln!("{} {}", terminal.err.palette.error("error:"), escape::text(&causes.join(": ")));
+    // the rest of a report (places in the source, environment) is for developers
+    let report = format!("{report:?}");
+    for hint in report.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
+        eprintln!("{} {}", terminal.err.palette.emphasis("hint:"), escape::text(hint));
     }
 }

@@ -76,7 +76,7 @@ impl Default for ProducerConfig {
             compression: Compression::None,
             batch_size: 512 * 1024,
             linger: Duration::from_millis(5),
-            memory: 8 * 1024 * 1024,
+            memory: 16 * 1024 * 1024,
             delivery_timeout: Duration::from_secs(30),
             transactional_id: None,
             transaction_timeout: Duration::from_secs(60),
