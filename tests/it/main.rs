@@ -1,0 +1,8 @@
+//! The integration suite: one binary, files by behaviour, one harness.
+//!
+//! `cargo test` runs it on the embedded broker. With `KAFKALAB_TEST_BROKERS` set it runs on that cluster; then
+//! `--include-ignored` adds the tests that only Apache Kafka can run. A test that needs what is not there is ignored
+//! and counted as such, or fails; none passes without its broker.
+
+mod harness;
+mod roundtrip;
