@@ -117,7 +117,7 @@ impl Records {
     #[inline]
     #[allow(clippy::should_implement_trait)] // each record borrows from the reader, which `Iterator` cannot say
     pub fn next(&mut self) -> crate::kafka::Result<Option<RecordRef<'_>>> {
-        let range = loop {
+        let place = loop {
             match &mut self.open {
                 None => match self.open_next() {
                     Ok(true) => {}
@@ -127,9 +127,9 @@ impl Records {
                 Some(batch) if batch.left == 0 => self.open = None,
                 Some(batch) => {
                     let source: &[u8] = if batch.packed { &self.unpacked } else { &self.bytes };
-                    match next_range(batch, source) {
-                        Ok((offset, _, _)) if offset < self.from || offset >= self.until => {}
-                        Ok(found) => break found,
+                    match next_place(batch, source) {
+                        Ok(place) if place.offset < self.from || place.offset >= self.until => {}
+                        Ok(place) => break place,
                         Err(error) => return Err(self.malformed(error)),
                     }
                 }
@@ -137,8 +137,7 @@ impl Records {
         };
         let Some(batch) = self.open else { return Ok(None) };
         let source: &[u8] = if batch.packed { &self.unpacked } else { &self.bytes };
-        let (_, start, end) = range;
-        match read_record(&batch, &source[start..end]) {
+        match read_record(&batch, &place, source) {
             Ok(record) => Ok(Some(record)),
             Err(error) => Err(crate::kafka::Error::malformed("record batch", error)),
         }
@@ -199,30 +198,38 @@ impl Records {
     }
 }
 
-/// Moves `batch` past its next record; gives the record's offset and where its fields lie.
+/// Where a record lies, its first fields read.
+struct Place {
+    offset: i64,
+    timestamp_delta: i64,
+    /// The fields from the key on.
+    start: usize,
+    end: usize,
+}
+
+/// Moves `batch` past its next record.
 #[inline(always)]
-fn next_range(batch: &mut OpenBatch, source: &[u8]) -> Result<(i64, usize, usize), BatchError> {
+fn next_place(batch: &mut OpenBatch, source: &[u8]) -> Result<Place, BatchError> {
     let mut rest = source.get(batch.start..batch.end).ok_or(BatchError::Truncated)?;
     let length = usize::try_from(varint::take(&mut rest)?).map_err(|_| BatchError::Negative)?;
-    let start = batch.end - rest.len();
-    let end = start.checked_add(length).filter(|&end| end <= batch.end).ok_or(BatchError::Truncated)?;
+    let mut fields = rest.get(..length).ok_or(BatchError::Truncated)?;
+    let end = batch.end - (rest.len() - length);
     batch.start = end;
     batch.left -= 1;
-    let mut fields = rest.get(1..length).ok_or(BatchError::Truncated)?; // behind the attributes
-    varint::take(&mut fields)?;
-    let delta = varint::take(&mut fields)?;
-    Ok((batch.base_offset.wrapping_add(delta), start, end))
+    fields = fields.get(1..).ok_or(BatchError::Truncated)?; // behind the attributes
+    let timestamp_delta = varint::take(&mut fields)?;
+    let offset = batch.base_offset.wrapping_add(varint::take(&mut fields)?);
+    Ok(Place { offset, timestamp_delta, start: end - fields.len(), end })
 }
 
 #[inline(always)]
-fn read_record<'a>(batch: &OpenBatch, body: &'a [u8]) -> Result<RecordRef<'a>, BatchError> {
-    let mut rest = body.get(1..).ok_or(BatchError::Truncated)?;
-    let timestamp = batch.base_timestamp.wrapping_add(varint::take(&mut rest)?);
-    let offset = batch.base_offset.wrapping_add(varint::take(&mut rest)?);
+fn read_record<'a>(batch: &OpenBatch, place: &Place, source: &'a [u8]) -> Result<RecordRef<'a>, BatchError> {
+    let mut rest = source.get(place.start..place.end).ok_or(BatchError::Truncated)?;
+    let timestamp = batch.append_time.unwrap_or_else(|| batch.base_timestamp.wrapping_add(place.timestamp_delta));
     let key = varint::take_bytes(&mut rest)?;
     let value = varint::take_bytes(&mut rest)?;
     let headers = read_headers(&mut rest)?;
-    Ok(RecordRef { offset, timestamp: batch.append_time.unwrap_or(timestamp), key, value, headers })
+    Ok(RecordRef { offset: place.offset, timestamp, key, value, headers })
 }
 
 #[inline(always)]

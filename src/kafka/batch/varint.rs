@@ -27,14 +27,22 @@ pub(super) fn put(out: &mut [u8], mut at: usize, value: i64) -> usize {
 /// Reads a varint from the front of `bytes`.
 #[inline(always)]
 pub(super) fn take(bytes: &mut &[u8]) -> Result<i64, BatchError> {
-    let (&first, rest) = bytes.split_first().ok_or(BatchError::Truncated)?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Ok(i64::from(first >> 1) ^ -i64::from(first & 1));
+    // Nearly all lengths and deltas have one byte or two.
+    match **bytes {
+        [first, ref rest @ ..] if first < 0x80 => {
+            *bytes = rest;
+            Ok(i64::from(first >> 1) ^ -i64::from(first & 1))
+        }
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            *bytes = rest;
+            let value = u32::from(first & 0x7f) | u32::from(second) << 7;
+            Ok(i64::from(value >> 1) ^ -i64::from(value & 1))
+        }
+        _ => take_long(bytes),
     }
-    take_long(bytes)
 }
 
+#[cold]
 fn take_long(bytes: &mut &[u8]) -> Result<i64, BatchError> {
     let mut value = 0u64;
     for (index, &byte) in bytes.iter().enumerate().take(10) {
