@@ -217,6 +217,7 @@ impl Connection {
     ) -> Result<Answer<A::Response>> {
         self.require::<A>(A::NAME)?;
         let (answer, receiver) = oneshot::channel();
+        let address = Arc::clone(&self.address);
         let job: Job = Box::new(move |messenger| {
             async move {
                 match timeout(limit, messenger.request(Outgoing::<A>(request))).await {
@@ -224,7 +225,12 @@ impl Connection {
                         let _ = answer.send(Ok(response)); // the caller may have gone
                         Fate::Good
                     }
-                    Ok(Err(error)) => Fate::Broken(describe(&error).into()),
+                    Ok(Err(error)) => {
+                        if let Some(error) = unusable(&error, &address, A::NAME) {
+                            let _ = answer.send(Err(error));
+                        }
+                        Fate::Broken(describe(&error).into())
+                    }
                     Err(_) => {
                         let _ = answer.send(Err(Error::timed_out(A::NAME, limit)));
                         Fate::Broken(format!("no answer to {} within {} s", A::NAME, limit.as_secs_f32()).into())
@@ -358,6 +364,25 @@ async fn negotiate(messenger: &mut Messenger<Socket>) -> Result<HashMap<i16, (i1
         .collect();
     messenger.override_version_ranges(ranges);
     Ok(versions)
+}
+
+/// An answer that came and cannot be used: asking again would bring the same. `None` where the connection just broke.
+fn unusable(error: &RequestError, address: &Arc<str>, api: &str) -> Option<Error> {
+    use rskafka::protocol::frame::ReadError;
+    match error {
+        RequestError::Poisoned(inner) => unusable(inner, address, api),
+        RequestError::ReadFramedMessageError(ReadError::MessageTooLarge { limit, actual }) => {
+            Some(Error::AnswerTooLarge { address: Arc::clone(address), size: *actual, limit: *limit })
+        }
+        RequestError::ReadVersionedError(_)
+        | RequestError::ReadError(_)
+        | RequestError::TooMuchData { .. }
+        | RequestError::ReadFramedMessageError(ReadError::NegativeMessageSize { .. }) => {
+            Some(Error::malformed(format_args!("{address}, in its answer to {api}"), error))
+        }
+        RequestError::WriteError(_) => Some(Error::Invalid(format!("the {api} request cannot be written: {error}"))),
+        _ => None,
+    }
 }
 
 /// rskafka's errors repeat themselves from layer to layer; the innermost one says what happened.
