@@ -65,6 +65,7 @@ async fn around(broker: &EmbeddedBroker, command: &[String], session: &Session) 
     let Some((program, arguments)) = command.split_first() else { return Ok(Exit::OK) };
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
+        .env("PATH", own_folder_first())
         .env("KAFKALAB_BROKERS", broker.address.to_string())
         .env("KAFKALAB_MAX_ANSWER", LARGEST_ANSWER.to_string())
         .spawn()
@@ -81,6 +82,13 @@ async fn around(broker: &EmbeddedBroker, command: &[String], session: &Session) 
         }
     };
     Ok(pass_on(status))
+}
+
+/// The PATH with this program's folder in front, so that `kafkalab` in the command is this one, installed or not.
+fn own_folder_first() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = std::env::current_exe().ok().and_then(|exe| exe.parent().map(PathBuf::from));
+    std::env::join_paths(own.into_iter().chain(std::env::split_paths(&path))).unwrap_or(path)
 }
 
 /// The command's own exit code; 128 + the signal's number where one ended it, as shells do.
