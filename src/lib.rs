@@ -16,6 +16,11 @@
 //! upwards. `cli` names the client's plain data (records, offsets, topic descriptions) only through what `app`
 //! re-exports. `tests/it/house.rs` holds the rule.
 
+/// The README's Rust block compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod app;
 pub mod broker;
 pub mod cli;

@@ -4,9 +4,8 @@ pub mod consume;
 pub mod produce;
 
 pub use crate::kafka::{
-    Acks, Address, AppendError, Chunk, Cluster, Compression, ConnectOptions, Error, Fetched, Header, Headers, Isolation,
-    NewRecord, Notice, Offset, OffsetRange, OffsetReset, Record, RecordRef,
-    TopicNumber, TopicPartition,
+    Acks, Address, AppendError, Chunk, Cluster, Compression, ConnectOptions, Error, Fetched, Header, Headers,
+    Isolation, NewRecord, Notice, Offset, OffsetRange, OffsetReset, Record, RecordRef, TopicNumber, TopicPartition,
 };
 pub use crate::{broker, patterns::sample};
 
@@ -50,7 +49,9 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     #[test]
     fn distance_counts_single_letters() {
-        for (a, b, expected) in [("orders", "orders", 0), ("ordres", "orders", 2), ("", "abc", 3), ("order", "orders", 1)] {
+        for (a, b, expected) in
+            [("orders", "orders", 0), ("ordres", "orders", 2), ("", "abc", 3), ("order", "orders", 1)]
+        {
             assert_eq!(super::distance(a, b), expected, "{a} {b}");
         }
     }

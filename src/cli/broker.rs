@@ -52,7 +52,9 @@ async fn alone(broker: &EmbeddedBroker, args: &Args, session: &Session) -> Resul
     let address = broker.address;
     session.say(&format!("embedded broker on {address}; Ctrl-C stops it"));
     match &args.dir {
-        Some(dir) => session.say(&format!("saved to {} every {} s and at the end", dir.display(), SAVED_EVERY.as_secs())),
+        Some(dir) => {
+            session.say(&format!("saved to {} every {} s and at the end", dir.display(), SAVED_EVERY.as_secs()))
+        }
         None => session.say("everything is in memory and ends with this process; --dir keeps it"),
     }
     let elsewhere = if address.port() == 9092 { String::new() } else { format!(" -b {address}") };

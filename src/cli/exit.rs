@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use color_eyre::{Report, config::{HookBuilder, Theme}};
+use color_eyre::{
+    Report,
+    config::{HookBuilder, Theme},
+};
 
 use super::{escape, terminal::Terminal};
 use crate::app::Error;

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use color_eyre::{Result, Section, eyre::WrapErr};
+use indicatif::ProgressBar;
 
 use self::feed::{Feed, Pace};
 use super::{
@@ -21,6 +22,9 @@ use crate::app::{
     produce::{Ended, Options, Outbound, Receipt, Tally},
     sample,
 };
+
+/// After Ctrl-C the records on their way have this long to be acknowledged.
+const PATIENCE_AFTER_STOP: Duration = Duration::from_secs(5);
 
 /// Produce records: a line of stdin or of files each
 ///
@@ -194,12 +198,23 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
     };
     let named = topic.is_some();
     if let Some(name) = &topic {
-        feed.topic = Some(outbound.topic(name).await.wrap_err_with(|| format!("producing to {name}")).with_suggestion(
-            || format!("make it first: kafkalab topics create {name}"),
-        )?);
+        feed.topic = Some(
+            outbound
+                .topic(name)
+                .await
+                .wrap_err_with(|| format!("producing to {name}"))
+                .with_suggestion(|| format!("make it first: kafkalab topics create {name}"))?,
+        );
     }
     let fed = match args.sample {
-        Some(count) => feed.samples(count, args.seed, &session.stop).await,
+        Some(count) => {
+            // a few are told one by one instead
+            let bar =
+                if narrated { ProgressBar::hidden() } else { session.terminal.bar("producing", count, Unit::Records) };
+            let fed = feed.samples(count, args.seed, &session.stop, &bar).await;
+            bar.finish_and_clear();
+            fed
+        }
         None => {
             if files.is_empty() && session.terminal.input {
                 session.say("reading lines from the terminal; Ctrl-D to send the last and end");
@@ -207,7 +222,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
             let total = source::total_bytes(&files);
             let bar = match total {
                 Some(total) if !named || total > 1 << 20 => session.terminal.bar("producing", total, Unit::Bytes),
-                _ => indicatif::ProgressBar::hidden(),
+                _ => ProgressBar::hidden(),
             };
             let chunks = source::read(files);
             let fed = feed.input(chunks, delimiter, &session.stop, &bar).await;
@@ -215,15 +230,32 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
             fed
         }
     };
-    let flushed = outbound.flush().await;
-    let (bad, tally) = (feed.bad, outbound.tally());
+    let flushed = flush(&outbound, session).await;
+    let (bad, mut tally) = (feed.bad, outbound.tally());
+    tally.unknown += feed.sent - (tally.acknowledged + tally.failed + tally.unknown); // given up on
     feed.print.receipts(outbound.receipts())?;
     summarize(session, &tally, bad, args.acks);
-    if let Err(report) = fed {
-        return Err(report);
+    fed?;
+    if session.stop.is_asked() {
+        return Ok(session.stop.exit());
     }
     flushed.wrap_err("waiting for the last acknowledgements")?;
     Ok(ending(session, &tally, bad))
+}
+
+/// Waits for the last acknowledgements; who pressed Ctrl-C does not wait long for brokers that are away.
+async fn flush(outbound: &Outbound, session: &Session) -> Result<(), Error> {
+    let hurried = async {
+        session.stop.asked().await;
+        tokio::time::sleep(PATIENCE_AFTER_STOP).await;
+    };
+    tokio::select! {
+        flushed = outbound.flush() => flushed,
+        () = hurried => {
+            let action = "waiting for the last acknowledgements".to_owned();
+            Err(Error::TimedOut { action, limit: PATIENCE_AFTER_STOP })
+        }
+    }
 }
 
 fn missing_topic() -> color_eyre::Report {
@@ -277,7 +309,9 @@ fn summarize(session: &Session, tally: &Tally, bad: u64, acks: Who) {
         session.say(&format!("{}{places}", parts.join(", ")));
     }
     if tally.unknown > 0 {
-        session.terminal.hint("unknown records were sent, and nobody said whether they are in the log: look before you send them again");
+        session.terminal.hint(
+            "unknown records were sent, and nobody said whether they are in the log: look before you send them again",
+        );
     }
 }
 

@@ -55,9 +55,9 @@ impl Session {
         let cluster = app::connect(addresses, options).await;
         if named {
             let from = &settings.brokers.source;
-            return cluster.wrap_err("connecting").with_suggestion(|| {
-                format!("is the broker running, and is the address right? It comes from {from}")
-            });
+            return cluster
+                .wrap_err("connecting")
+                .with_suggestion(|| format!("is the broker running, and is the address right? It comes from {from}"));
         }
         cluster.wrap_err("connecting").suggestion(
             "start a broker with `kafkalab broker` (no Docker needed) or `just up` (Docker), or name one with --brokers",

@@ -187,13 +187,12 @@ impl Cluster {
     /// # Errors
     /// Of the connection, or a broker's refusal for one of the topics (authorisation, an invalid name).
     pub(crate) async fn refresh(&self, topics: &[&str], create: bool) -> Result<()> {
-        let wanted = topics
-            .iter()
-            .map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))))
-            .collect();
-        let request =
-            MetadataRequest::default().with_topics(Some(wanted)).with_allow_auto_topic_creation(create);
-        let response = self.request::<Metadata>(request).await?;
+        let wanted =
+            topics.iter().map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name)))).collect();
+        let request = MetadataRequest::default().with_topics(Some(wanted)).with_allow_auto_topic_creation(create);
+        // A broker that hangs must not keep us from asking another one for longer than it takes to connect.
+        let limit = self.inner.options.connect_timeout.min(self.inner.options.request_timeout);
+        let response = self.request_within::<Metadata>(request, limit).await?;
         self.learn(&response);
         for topic in &response.topics {
             let error = check(|| format!("metadata of topic {:?}", topic_text(&topic.name)), topic.error_code);
@@ -240,7 +239,8 @@ impl Cluster {
                 })
                 .collect();
             partitions.sort_by_key(|partition| partition.number);
-            let topic = Topic { name: Arc::clone(&name), id: answer.topic_id, internal: answer.is_internal, partitions };
+            let topic =
+                Topic { name: Arc::clone(&name), id: answer.topic_id, internal: answer.is_internal, partitions };
             view.topics.insert(name, Arc::new(topic));
         }
         names
@@ -272,7 +272,11 @@ impl Cluster {
     pub(crate) async fn any(&self) -> Result<Connection> {
         let open: Vec<Slot> = {
             let connections = lock(&self.inner.connections);
-            connections.iter().filter(|((role, _), _)| *role == Role::Control).map(|(_, slot)| Arc::clone(slot)).collect()
+            connections
+                .iter()
+                .filter(|((role, _), _)| *role == Role::Control)
+                .map(|(_, slot)| Arc::clone(slot))
+                .collect()
         };
         for slot in open {
             if let Ok(slot) = slot.try_lock()
@@ -314,9 +318,20 @@ impl Cluster {
     where
         A::Request: Clone,
     {
-        let answer = self.any().await?.request::<A>(request.clone()).await;
+        self.request_within::<A>(request, self.inner.options.request_timeout).await
+    }
+
+    async fn request_within<A: Api>(&self, request: A::Request, limit: Duration) -> Result<A::Response>
+    where
+        A::Request: Clone,
+    {
+        let answer = self.any().await?.start_within::<A>(request.clone(), limit).await;
+        let answer = match answer {
+            Ok(answer) => answer.await,
+            Err(error) => Err(error),
+        };
         match answer {
-            Err(Error::Disconnected { .. }) => self.any().await?.request::<A>(request).await,
+            Err(Error::Disconnected { .. }) => self.any().await?.start_within::<A>(request, limit).await?.await,
             answer => answer,
         }
     }

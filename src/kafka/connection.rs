@@ -24,11 +24,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::FuturesUnordered,
-};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kafka_protocol::{messages::ApiVersionsRequest, protocol::StrBytes};
 use rskafka::messenger::{Messenger, RequestError};
 use tokio::{

@@ -34,7 +34,9 @@ pub enum Error {
     Malformed { origin: String, problem: String },
 
     /// An answer is larger than this client takes. The embedded broker sends all that a partition has behind an offset.
-    #[error("the broker at {address} sent an answer of {size} bytes; the limit is {limit} (raise it: -X max_answer={size})")]
+    #[error(
+        "the broker at {address} sent an answer of {size} bytes; the limit is {limit} (raise it: -X max_answer={size})"
+    )]
     AnswerTooLarge { address: Arc<str>, size: usize, limit: usize },
 
     /// The topic does not exist (or may not be seen by this user).

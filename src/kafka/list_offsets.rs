@@ -70,9 +70,7 @@ impl Cluster {
                 Offset::Start | Offset::Stored => at(partition, EARLIEST),
                 Offset::AfterStart(count) => at(partition, EARLIEST).saturating_add(count),
                 Offset::End => at(partition, LATEST),
-                Offset::BeforeEnd(count) => {
-                    at(partition, LATEST).saturating_sub(count).max(at(partition, EARLIEST))
-                }
+                Offset::BeforeEnd(count) => at(partition, LATEST).saturating_sub(count).max(at(partition, EARLIEST)),
                 Offset::Timestamp(ms) => match at(partition, ms.max(0)) {
                     -1 => at(partition, LATEST),
                     offset => offset,

@@ -131,7 +131,9 @@ impl Feed<'_> {
             };
             drop(door);
             let (number, bytes, pause) = stopped;
-            self.append_slowly(number, bytes, pause).await?;
+            if !self.append_slowly(number, bytes, pause, stop).await? {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -143,39 +145,42 @@ impl Feed<'_> {
         {
             let pause = self.append(&mut self.outbound.door(), line.number, line.bytes)?;
             if let Some(pause) = pause {
-                self.append_slowly(line.number, line.bytes, pause).await?;
+                self.append_slowly(line.number, line.bytes, pause, stop).await?;
             }
         }
         Ok(())
     }
 
-    /// Waits for what was missing and tries again, until the line is in.
-    async fn append_slowly(&mut self, number: u64, bytes: &[u8], mut pause: Pause) -> Result<()> {
+    /// Waits for what was missing and tries again, until the line is in; false where the person said stop.
+    async fn append_slowly(&mut self, number: u64, bytes: &[u8], mut pause: Pause, stop: &Stop) -> Result<bool> {
         loop {
-            match pause {
-                Pause::Full => self.outbound.room().await?,
-                Pause::Wait(until) => tokio::time::sleep_until(until).await,
-                Pause::Topic(name) => {
-                    let topic =
-                        self.outbound.topic(&name).await.wrap_err_with(|| format!("line {number}: topic {name}"))?;
-                    self.topics.insert(name, topic);
-                }
+            tokio::select! {
+                ready = self.wait_out(pause, number) => ready?,
+                () = stop.asked() => return Ok(false),
             }
             let outbound = self.outbound;
             match self.append(&mut outbound.door(), number, bytes)? {
-                None => return Ok(()),
+                None => return Ok(true),
                 Some(again) => pause = again,
             }
         }
     }
 
+    async fn wait_out(&mut self, pause: Pause, number: u64) -> Result<()> {
+        match pause {
+            Pause::Full => self.outbound.room().await?,
+            Pause::Wait(until) => tokio::time::sleep_until(until).await,
+            Pause::Topic(name) => {
+                let topic =
+                    self.outbound.topic(&name).await.wrap_err_with(|| format!("line {number}: topic {name}"))?;
+                self.topics.insert(name, topic);
+            }
+        }
+        Ok(())
+    }
+
     #[inline]
-    fn append(
-        &mut self,
-        door: &mut crate::app::produce::Door<'_>,
-        number: u64,
-        line: &[u8],
-    ) -> Result<Option<Pause>> {
+    fn append(&mut self, door: &mut crate::app::produce::Door<'_>, number: u64, line: &[u8]) -> Result<Option<Pause>> {
         if let Some(until) = self.pace.as_ref().and_then(Pace::early) {
             return Ok(Some(Pause::Wait(until)));
         }
@@ -256,7 +261,7 @@ impl Feed<'_> {
     }
 
     /// Sends sample events.
-    pub async fn samples(&mut self, count: u64, seed: Option<u64>, stop: &Stop) -> Result<()> {
+    pub async fn samples(&mut self, count: u64, seed: Option<u64>, stop: &Stop, bar: &ProgressBar) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let events = match seed {
             Some(seed) => SampleEvents::new(seed, SAMPLE_EPOCH_MS),
@@ -266,7 +271,11 @@ impl Feed<'_> {
             if stop.is_asked() {
                 break;
             }
-            self.sample(number, &event).await?;
+            tokio::select! {
+                sent = self.sample(number, &event) => sent?,
+                () = stop.asked() => break,
+            }
+            bar.inc(1);
             if number % 1000 == 0 || self.pace.is_some() {
                 self.print.receipts(self.outbound.receipts())?;
                 tokio::task::yield_now().await;

@@ -25,7 +25,8 @@ pub fn open(paths: &[PathBuf]) -> Result<Vec<Opened>> {
 fn open_one(path: &Path) -> Result<Opened> {
     let file = File::open(path).wrap_err_with(|| format!("opening {}", path.display()))?;
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory)).wrap_err_with(|| format!("opening {}", path.display()));
+        return Err(io::Error::from(io::ErrorKind::IsADirectory))
+            .wrap_err_with(|| format!("opening {}", path.display()));
     }
     Ok((path.to_owned(), file))
 }

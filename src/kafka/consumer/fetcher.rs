@@ -136,7 +136,8 @@ impl Fetcher {
 
     /// Ends with `Err(None)` when the reader is gone.
     async fn work(&mut self) -> Result<(), Option<Error>> {
-        let finished: Vec<TopicPartition> = self.partitions.iter().filter(|(_, p)| p.is_finished()).map(|(key, _)| key.clone()).collect();
+        let finished: Vec<TopicPartition> =
+            self.partitions.iter().filter(|(_, p)| p.is_finished()).map(|(key, _)| key.clone()).collect();
         for partition in finished {
             self.finish(partition).await?;
         }
@@ -198,8 +199,10 @@ impl Fetcher {
         keys.rotate_left(turn);
         let asked: Vec<(TopicPartition, i64)> =
             keys.into_iter().filter_map(|key| self.partitions.get(&key).map(|p| (key.clone(), p.position))).collect();
-        let ids: HashMap<Arc<str>, Uuid> =
-            asked.iter().filter_map(|(key, _)| self.partitions.get(key).map(|p| (Arc::clone(&key.topic), p.topic_id))).collect();
+        let ids: HashMap<Arc<str>, Uuid> = asked
+            .iter()
+            .filter_map(|(key, _)| self.partitions.get(key).map(|p| (Arc::clone(&key.topic), p.topic_id)))
+            .collect();
         let (cluster, config) = (self.cluster.clone(), self.config.clone());
         self.busy.insert(node);
         self.events.push(
@@ -261,7 +264,10 @@ impl Fetcher {
                 _ => topic.topic.as_str().into(),
             };
             pieces.extend(
-                topic.partitions.into_iter().map(|data| (TopicPartition::new(Arc::clone(&name), data.partition_index), data)),
+                topic
+                    .partitions
+                    .into_iter()
+                    .map(|data| (TopicPartition::new(Arc::clone(&name), data.partition_index), data)),
             );
         }
         // All positions move before the first piece is handed on, so that the next fetch is on its way while the
@@ -523,7 +529,9 @@ fn has_bytes(data: &PartitionData) -> bool {
 }
 
 fn aborted(list: &[kafka_protocol::messages::fetch_response::AbortedTransaction]) -> Vec<Aborted> {
-    list.iter().map(|aborted| Aborted { producer_id: aborted.producer_id.0, first_offset: aborted.first_offset }).collect()
+    list.iter()
+        .map(|aborted| Aborted { producer_id: aborted.producer_id.0, first_offset: aborted.first_offset })
+        .collect()
 }
 
 /// One fetch. Topics go by id where all have one and the broker takes them so, by name otherwise.

@@ -191,6 +191,11 @@ impl Accumulator {
         lock(&self.state).unfinished += 1;
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        let state = lock(&self.state);
+        state.held < self.memory || state.refused.is_some()
+    }
+
     pub(super) fn unfinished(&self) -> usize {
         lock(&self.state).unfinished
     }

@@ -18,7 +18,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Batch, super::batch::Stamp};
+use super::{super::batch::Stamp, Batch};
 
 /// The most batches in flight per partition: the broker remembers five of a producer (KIP-98).
 pub(super) const IN_FLIGHT: usize = 5;
@@ -62,7 +62,11 @@ impl Lane {
             return true;
         }
         let holding = self.gap || !self.returned.is_empty();
-        if holding { self.in_flight == 0 && !(self.returned.is_empty() && self.ready.is_empty()) } else { !self.ready.is_empty() }
+        if holding {
+            self.in_flight == 0 && !(self.returned.is_empty() && self.ready.is_empty())
+        } else {
+            !self.ready.is_empty()
+        }
     }
 
     /// Takes the next batch, stamped. `None` where [`Lane::can_send`] says so.
@@ -245,7 +249,10 @@ mod tests {
     fn a_batch_that_ran_out_of_time_leaves_a_gap_only_if_it_had_left() {
         let mut lane = lane(2);
         assert_eq!(lane.take_out(|batch| batch.id == 0).len(), 1);
-        assert_eq!(lane.next(WHO).and_then(|batch| batch.stamp).map(|stamp| (stamp.epoch, stamp.sequence)), Some((0, 0)));
+        assert_eq!(
+            lane.next(WHO).and_then(|batch| batch.stamp).map(|stamp| (stamp.epoch, stamp.sequence)),
+            Some((0, 0))
+        );
     }
 
     #[test]

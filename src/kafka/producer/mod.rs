@@ -268,10 +268,14 @@ impl Producer {
 
     /// Waits until there may be memory again, within the delivery time-out.
     pub async fn space(&self) -> Result<()> {
+        let limit = self.delivery_timeout * 2;
         let freed = self.accumulator.space.notified();
-        timeout(self.delivery_timeout * 2, freed)
-            .await
-            .map_err(|_| Error::timed_out("waiting for room to append a record", self.delivery_timeout * 2))
+        tokio::pin!(freed);
+        freed.as_mut().enable(); // before looking, so that no change falls between
+        if self.accumulator.has_room() {
+            return Ok(());
+        }
+        timeout(limit, freed).await.map_err(|_| Error::timed_out("waiting for room to append a record", limit))
     }
 
     /// Appends one record, waiting while the memory is full.

@@ -241,9 +241,7 @@ impl Sender {
         }
         self.links.insert(node, Link::Connecting);
         let cluster = self.cluster.clone();
-        self.events.push(
-            async move { Event::Connected(node, cluster.connection(Role::Produce, node).await) }.boxed(),
-        );
+        self.events.push(async move { Event::Connected(node, cluster.connection(Role::Produce, node).await) }.boxed());
         Err(None)
     }
 
@@ -344,6 +342,12 @@ impl Sender {
                         self.accumulator.register(&name, topic.partitions.len());
                     }
                 }
+                let leaderless = |(key, lane): (&LaneKey, &Lane)| {
+                    !lane.is_idle() && self.cluster.leader(&self.names[&key.0], key.1).is_none()
+                };
+                if self.lanes.iter().any(leaderless) {
+                    self.pause(); // asking again at once would bring the same
+                }
             }
             Event::Produced(node, batches, result) => {
                 if let Some(count) = self.requests.get_mut(&node) {
@@ -366,7 +370,8 @@ impl Sender {
         }
         let mut answers: HashMap<(&str, i32), &PartitionProduceResponse> = HashMap::new();
         for topic in &response.responses {
-            answers.extend(topic.partition_responses.iter().map(|answer| ((topic.name.as_str(), answer.index), answer)));
+            answers
+                .extend(topic.partition_responses.iter().map(|answer| ((topic.name.as_str(), answer.index), answer)));
         }
         let mut trouble = false;
         for batch in batches {
@@ -559,7 +564,8 @@ impl Sender {
             .flat_map(|lane| lane.take_out(over))
             .collect();
         for batch in gone {
-            let error = Error::timed_out(format!("producing to {}[{}]", self.names[&batch.topic], batch.partition), limit);
+            let error =
+                Error::timed_out(format!("producing to {}[{}]", self.names[&batch.topic], batch.partition), limit);
             self.fail_transaction(error.clone());
             let outcome = if batch.ambiguous { Outcome::Unknown(error) } else { Outcome::Failed(error) };
             self.end(batch, outcome);

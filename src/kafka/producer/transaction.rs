@@ -111,7 +111,8 @@ impl Transaction {
             let request = request.clone();
             async move {
                 let response = connection.request::<AddPartitionsToTxn>(request).await?;
-                let results = response.results_by_topic_v3_and_below.iter().flat_map(|topic| &topic.results_by_partition);
+                let results =
+                    response.results_by_topic_v3_and_below.iter().flat_map(|topic| &topic.results_by_partition);
                 let mut codes = results.map(|result| result.partition_error_code).filter(|&code| code != 0);
                 Ok((codes.next().unwrap_or(0), ()))
             }
