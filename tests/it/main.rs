@@ -4,5 +4,6 @@
 //! `--include-ignored` adds the tests that only Apache Kafka can run. A test that needs what is not there is ignored
 //! and counted as such, or fails; none passes without its broker.
 
+mod examples;
 mod harness;
 mod roundtrip;

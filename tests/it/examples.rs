@@ -1,0 +1,42 @@
+//! Every example runs as its README says, and prints what it should.
+
+use std::time::Duration;
+
+use crate::harness::{Ended, program};
+
+/// Runs a command as `kafkalab broker -- COMMAND...` in the repository's folder: a broker of its own each time.
+fn with_broker(command: &[&str]) -> Ended {
+    program(env!("CARGO_BIN_EXE_kafkalab"), ["broker", "--"])
+        .arguments(command)
+        .env("NO_COLOR", "1")
+        .deadline(Duration::from_secs(300)) // cargo may have to build
+        .run()
+        .ok()
+}
+
+#[test]
+fn first_records() {
+    let ended = with_broker(&["sh", "examples/01-first-records.sh"]);
+    let expected = "partition 0 offset 0: ada is first programmer\n\
+                    partition 0 offset 1: grace is first compiler\n\
+                    partition 0 offset 2: ada is first again\n\
+                    first programmer\n\
+                    first again\n";
+    assert_eq!(ended.text(), expected);
+}
+
+#[test]
+fn produce_and_consume_as_a_library() {
+    let ended = with_broker(&["cargo", "run", "-q", "--example", "02-produce-and-consume"]);
+    assert_eq!(ended.text(), "1000 acknowledged\n1000 read, 2890 bytes\n");
+}
+
+#[test]
+fn every_example_stands_in_the_index() {
+    let index = std::fs::read_to_string("examples/README.md").expect("the index");
+    for entry in std::fs::read_dir("examples").expect("the examples") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name in UTF-8");
+        let stem = name.trim_end_matches(".rs");
+        assert!(name == "README.md" || index.contains(stem), "{name} is not in examples/README.md");
+    }
+}
