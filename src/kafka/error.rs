@@ -113,9 +113,10 @@ impl Code {
         ResponseError::try_from_code(self.0)
     }
 
-    /// Kafka's table of retriable errors, plus the coordinator and leader errors that new metadata mends.
+    /// Kafka's table of retriable errors, plus the coordinator still being busy with the end of the transaction before
+    /// (the table is of the time when that one was not in it).
     pub fn is_transient(self) -> bool {
-        self.known().is_some_and(|error| error.is_retriable())
+        self.known().is_some_and(|error| error.is_retriable() || error == ResponseError::ConcurrentTransactions)
     }
 }
 
