@@ -599,10 +599,10 @@ impl Sender {
         };
         match command {
             Command::Begin(done) => {
-                let result = if transaction.open {
-                    Err(Error::Invalid("a transaction is open already".to_owned()))
-                } else if let Some(error @ Error::Fenced { .. }) = self.accumulator.refused() {
+                let result = if let Some(error @ Error::Fenced { .. }) = self.accumulator.refused() {
                     Err(error)
+                } else if transaction.open {
+                    Err(Error::Invalid("a transaction is open already".to_owned()))
                 } else {
                     transaction.open = true;
                     self.accumulator.refuse(None);
@@ -633,6 +633,8 @@ impl Sender {
                 }
                 self.accumulator.refuse(Some(no_transaction()));
             }
+            // it may be committed: only the same call again can tell
+            Err(error) if commit && error.is_transient() => self.accumulator.refuse(Some(error.clone())),
             Err(error) => self.fail_transaction(error.clone()),
         }
         result
