@@ -4,6 +4,10 @@
 //! `--include-ignored` adds the tests that only Apache Kafka can run. A test that needs what is not there is ignored
 //! and counted as such, or fails; none passes without its broker.
 
+mod bytes;
 mod examples;
 mod harness;
+mod random;
+mod records;
 mod roundtrip;
+mod topics_made;
