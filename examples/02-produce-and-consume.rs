@@ -9,8 +9,8 @@ use std::sync::{
 };
 
 use kafkalab::kafka::{
-    Assignment, Cluster, ConnectOptions, Consumer, ConsumerConfig, Error, Fetched, NewRecord, Offset, Outcome, Producer,
-    ProducerConfig, TopicPartition,
+    Assignment, Cluster, ConnectOptions, Consumer, ConsumerConfig, Error, Fetched, NewRecord, Offset, Outcome,
+    Producer, ProducerConfig, TopicPartition,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,13 +22,14 @@ async fn main() -> Result<(), Error> {
     // Each record ends acknowledged, failed or unknown; the sender calls back once per batch.
     let acknowledged = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&acknowledged);
-    let producer = Producer::start(cluster.clone(), ProducerConfig::default(), move |delivery| match delivery.outcome {
-        Outcome::Acknowledged { .. } => {
-            count.fetch_add(u64::from(delivery.count), Ordering::Relaxed);
-        }
-        Outcome::Failed(error) | Outcome::Unknown(error) => eprintln!("{} records: {error}", delivery.count),
-    })
-    .await?;
+    let producer =
+        Producer::start(cluster.clone(), ProducerConfig::default(), move |delivery| match delivery.outcome {
+            Outcome::Acknowledged { .. } => {
+                count.fetch_add(u64::from(delivery.count), Ordering::Relaxed);
+            }
+            Outcome::Failed(error) | Outcome::Unknown(error) => eprintln!("{} records: {error}", delivery.count),
+        })
+        .await?;
 
     let topic = producer.topic("numbers").await?;
     for number in 0..1000 {

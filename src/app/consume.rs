@@ -71,10 +71,13 @@ pub async fn open(cluster: &Cluster, options: &Options) -> Result<Reading, Error
         .iter()
         .map(|(partition, &(from, until))| Assignment { partition: partition.clone(), from, until })
         .collect();
+    // who follows whole topics follows partitions that are added, too
+    let follows_all = options.partitions.is_empty() && options.range.to.is_none() && !options.exit_at_end;
     let config = ConsumerConfig {
         isolation: options.isolation,
         offset_reset: options.offset_reset,
         patience: options.patience,
+        whole_topics: if follows_all { topics(&plan) } else { Vec::new() },
         ..ConsumerConfig::default()
     };
     Ok(Reading { consumer: Consumer::start(cluster.clone(), assignments, config), plan })
@@ -90,4 +93,10 @@ impl Reading {
     pub fn try_next(&mut self) -> Result<Option<Fetched>, Error> {
         self.consumer.try_next()
     }
+}
+
+fn topics(plan: &BTreeMap<TopicPartition, (i64, Option<i64>)>) -> Vec<Arc<str>> {
+    let mut topics: Vec<Arc<str>> = plan.keys().map(|partition| Arc::clone(&partition.topic)).collect();
+    topics.dedup();
+    topics
 }

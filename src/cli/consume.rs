@@ -230,6 +230,7 @@ fn tell(notice: &Notice, session: &Session) {
         Notice::Recreated { topic } => {
             session.say(&format!("topic {topic} was deleted and made again; going on with the new one"));
         }
+        Notice::NewPartition { partition } => session.say(&format!("{partition} is new; reading it too")),
         Notice::Finished { partition } => tracing::info!("{partition}: read to the end"),
         Notice::CaughtUp { partition, end } => tracing::info!("{partition}: caught up at {end}"),
         Notice::Waiting { cause } => session.say(&format!("waiting for the brokers: {cause}")),

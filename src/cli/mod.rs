@@ -57,7 +57,7 @@ struct Global {
     /// config.toml, localhost:9092. `kafkalab config show` tells where each value comes from.
     #[arg(short, long, global = true, visible_alias = "bootstrap-server", value_name = "LIST")]
     brokers: Vec<String>,
-    /// Set a setting, such as request.timeout=10s; `config show` lists them
+    /// Set a setting, such as request_timeout=10s; `config show` lists them
     #[arg(short = 'X', global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The profile of the configuration file to use

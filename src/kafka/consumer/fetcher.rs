@@ -1,7 +1,7 @@
 //! The fetcher task: keeps one fetch per leader on its way and knows where each partition stands.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -79,6 +79,7 @@ pub(super) struct Fetcher {
     metadata_wanted: bool,
     backoff: Backoff,
     pause_until: Instant,
+    metadata_due: Instant,
     /// Since when nothing works.
     away_since: Option<Instant>,
     said_waiting: bool,
@@ -98,19 +99,12 @@ impl Fetcher {
             .into_iter()
             .map(|assignment| {
                 let topic_id = cluster.known(&assignment.partition.topic).map_or(Uuid::nil(), |topic| topic.id);
-                let partition = Partition {
-                    position: assignment.from,
-                    until: assignment.until,
-                    not_before: now,
-                    empty: 0,
-                    caught_up: false,
-                    gone_since: None,
-                    topic_id,
-                };
+                let partition = Partition::new(assignment.from, assignment.until, topic_id);
                 (assignment.partition, partition)
             })
             .collect();
         Self {
+            metadata_due: now + config.metadata_age,
             cluster,
             config,
             queue,
@@ -166,6 +160,7 @@ impl Fetcher {
         let now = Instant::now();
         let mut wake: Option<Instant> = None;
         let mut later = |at: Instant| wake = Some(wake.map_or(at, |wake| wake.min(at)));
+        later(self.metadata_due);
         let mut by_leader: HashMap<NodeId, Vec<TopicPartition>> = HashMap::new();
         for (key, partition) in &self.partitions {
             if partition.not_before > now {
@@ -216,9 +211,12 @@ impl Fetcher {
     }
 
     fn ask_metadata(&mut self) {
-        if !self.metadata_wanted || self.metadata_asked || Instant::now() < self.pause_until {
+        let now = Instant::now();
+        let due = self.metadata_wanted && now >= self.pause_until || now >= self.metadata_due;
+        if !due || self.metadata_asked {
             return;
         }
+        self.metadata_due = now + self.config.metadata_age;
         (self.metadata_wanted, self.metadata_asked) = (false, true);
         let topics: HashSet<Arc<str>> = self.partitions.keys().map(|key| Arc::clone(&key.topic)).collect();
         let cluster = self.cluster.clone();
@@ -466,6 +464,7 @@ impl Fetcher {
                 Some(_) => {}
             }
         }
+        self.take_up_new(&mut ready);
         if self.partitions.keys().any(|key| self.cluster.leader(&key.topic, key.partition).is_none()) {
             self.pause_until = self.pause_until.max(Instant::now() + self.backoff.pause());
         }
@@ -473,6 +472,20 @@ impl Fetcher {
             self.hand_out(fetched).await?;
         }
         Ok(())
+    }
+
+    /// Partitions that were added to a topic since: nothing in them has been missed, so they begin at 0.
+    fn take_up_new(&mut self, ready: &mut Vec<Fetched>) {
+        for name in &self.config.whole_topics {
+            let Some(topic) = self.cluster.known(name) else { continue };
+            for number in 0..topic.count() {
+                let key = TopicPartition::new(Arc::clone(&topic.name), number);
+                if let Entry::Vacant(place) = self.partitions.entry(key.clone()) {
+                    place.insert(Partition::new(0, None, topic.id));
+                    ready.push(Fetched::Notice(Notice::NewPartition { partition: key }));
+                }
+            }
+        }
     }
 
     // ---- weather
@@ -519,6 +532,11 @@ impl Fetcher {
 }
 
 impl Partition {
+    fn new(position: i64, until: Option<i64>, topic_id: Uuid) -> Self {
+        let not_before = Instant::now();
+        Self { position, until, not_before, empty: 0, caught_up: false, gone_since: None, topic_id }
+    }
+
     fn is_finished(&self) -> bool {
         self.until.is_some_and(|until| self.position >= until)
     }

@@ -55,6 +55,10 @@ pub struct ConsumerConfig {
     /// How long brokers may be away before [`Consumer::next`] says so with an error; `None` waits for ever and says so
     /// with [`Notice::Waiting`].
     pub patience: Option<Duration>,
+    /// Topics whose new partitions are read too, from their beginning.
+    pub whole_topics: Vec<Arc<str>>,
+    /// How often leaders and partitions are asked for when nothing goes wrong.
+    pub metadata_age: Duration,
     /// How long a topic may be gone before it is an error: time for it to be made again.
     pub topic_patience: Duration,
 }
@@ -68,6 +72,8 @@ impl Default for ConsumerConfig {
             partition_bytes: 2 * 1024 * 1024,
             answer_bytes: 8 * 1024 * 1024,
             patience: None,
+            whole_topics: Vec::new(),
+            metadata_age: Duration::from_secs(30),
             topic_patience: Duration::from_secs(10),
         }
     }
@@ -110,6 +116,8 @@ pub enum Notice {
     Reset { partition: TopicPartition, from: i64, to: i64 },
     /// The topic was deleted and made again; reading goes on with the new one.
     Recreated { topic: Arc<str> },
+    /// The topic has a partition more; it is read from its beginning.
+    NewPartition { partition: TopicPartition },
     /// The partition has been read up to where it was to be read.
     Finished { partition: TopicPartition },
     /// All that was there has been read; what comes now is new. Once per partition.
