@@ -5,9 +5,14 @@
 //! and counted as such, or fails; none passes without its broker.
 
 mod bytes;
+mod cluster;
 mod examples;
+mod faults;
 mod harness;
+mod load;
+mod proxy;
 mod random;
 mod records;
 mod roundtrip;
 mod topics_made;
+mod wire;

@@ -26,6 +26,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// Numbers of its own for one part of a test, so that threads do not take each other's.
+    pub fn fork(&mut self) -> Self {
+        Self { state: self.next() }
+    }
+
+    pub fn within(&mut self, range: std::ops::Range<usize>) -> usize {
+        range.start + self.below(range.end - range.start)
+    }
+
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }
