@@ -35,7 +35,8 @@ Examples:
   kafkalab consume orders -f '%p %o %k %v\\n'
   kafkalab consume orders -eJ | jq .payload
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
+130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topics
     #[arg(value_name = "TOPIC")]

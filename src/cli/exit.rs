@@ -7,7 +7,7 @@ use color_eyre::{
     config::{HookBuilder, Theme},
 };
 
-use super::{escape, terminal::Terminal};
+use super::{escape, stderr, terminal::Terminal};
 use crate::app::Error;
 
 /// Exit codes, as every `--help` lists them.
@@ -71,10 +71,10 @@ pub fn print(report: &Report, terminal: &Terminal) {
         return;
     }
     let causes: Vec<String> = report.chain().map(ToString::to_string).collect();
-    eprintln!("{} {}", terminal.err.palette.error("error:"), escape::text(&causes.join(": ")));
+    stderr::line(format_args!("{} {}", terminal.err.palette.error("error:"), escape::text(&causes.join(": "))));
     // the rest of a report (places in the source, environment) is for developers
     let report = format!("{report:?}");
     for hint in report.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
-        eprintln!("{} {}", terminal.err.palette.emphasis("hint:"), escape::text(hint));
+        stderr::line(format_args!("{} {}", terminal.err.palette.emphasis("hint:"), escape::text(hint)));
     }
 }

@@ -15,6 +15,7 @@ mod offset;
 mod produce;
 mod session;
 mod shell;
+mod stderr;
 mod stdout;
 mod terminal;
 
@@ -46,7 +47,8 @@ To begin with:
   kafkalab consume orders                  in a second terminal: follow a topic
   kafkalab produce --sample 10             in a third: ten order events
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
+130 Ctrl-C, 143 SIGTERM";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]

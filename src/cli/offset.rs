@@ -17,7 +17,7 @@ use time::{Date, OffsetDateTime};
 use crate::app::{Offset, OffsetRange};
 
 /// Every form, as errors and `--help` list them.
-pub const FORMS: &str = "\
+pub const FORMS: &str = "  \
   start, end       the first record, or behind the last (also beginning, earliest, oldest, latest, newest)
   N, +N, -N        the offset N; N after the start; N before the end
   N:M, :end        up to, not including, the second place; either side may be left out

@@ -15,6 +15,7 @@ use super::{
     exit::{Exit, Usage},
     input::{KeySplit, parse_delimiter, parse_header},
     session::Session,
+    stderr,
     terminal::Unit,
 };
 use crate::app::{
@@ -40,8 +41,8 @@ Examples:
   kafkalab consume orders -eJ | kafkalab produce orders-copy --input json
   kafkalab produce --sample 10
 
-Exit codes: 0 all acknowledged, 1 some failed, 2 wrong usage or a bad line, 3 broker unreachable, 4 timed out (the
-fate of some may be unknown), 130 Ctrl-C, 143 SIGTERM")]
+Exit codes: 0 all acknowledged, 1 some failed, 2 wrong usage or a bad line, 3 broker unreachable,
+4 timed out (the fate of some may be unknown), 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topic; made if the broker makes topics. With --input json each record may name its own
     #[arg(value_name = "TOPIC")]
@@ -278,18 +279,16 @@ fn headers(texts: &[String]) -> Result<Vec<feed::Header>> {
 /// What a person is told at the end.
 fn summarize(session: &Session, tally: &Tally, bad: u64, acks: Who) {
     for (reason, count) in &tally.reasons {
-        eprintln!(
-            "{} {count} record{}: {}",
-            session.terminal.err.palette.error("error:"),
-            plural(*count),
-            escape::text(reason)
-        );
+        let error = session.terminal.err.palette.error("error:");
+        stderr::line(format_args!("{error} {count} record{}: {}", plural(*count), escape::text(reason)));
     }
     let mut parts = vec![match acks {
         Who::None => format!("{} sent, not acknowledged (--acks 0)", tally.acknowledged),
         _ => format!("{} acknowledged", tally.acknowledged),
     }];
-    for (count, word) in [(tally.failed, "failed"), (tally.unknown, "unknown"), (bad, "bad lines")] {
+    for (count, word) in
+        [(tally.failed, "failed"), (tally.unknown, "unknown"), (bad, if bad == 1 { "bad line" } else { "bad lines" })]
+    {
         if count > 0 {
             parts.push(format!("{count} {word}"));
         }
@@ -305,7 +304,8 @@ fn summarize(session: &Session, tally: &Tally, bad: u64, acks: Who) {
         .collect();
     let more = if tally.partitions.len() > 8 { ", ..." } else { "" };
     let places = if places.is_empty() { String::new() } else { format!(": {}{more}", places.join(", ")) };
-    if session.terminal.err.is_terminal || tally.failed + tally.unknown + bad > 0 {
+    let is_news = tally.failed + tally.unknown + bad > 0 || session.stop.is_asked();
+    if session.terminal.err.is_terminal || is_news {
         session.say(&format!("{}{places}", parts.join(", ")));
     }
     if tally.unknown > 0 {

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{Flags, Folders, Settings},
+    escape,
     exit::Exit,
+    stderr,
     terminal::Terminal,
 };
 use crate::app::{self, Address, Cluster, ConnectOptions};
@@ -29,7 +31,8 @@ impl Session {
         let folders = Folders { current: &current, home: home.as_deref() };
         let settings = Settings::load(flags, |name| std::env::var(name).ok(), folders)?;
         for warning in &settings.warnings {
-            eprintln!("{} {}", terminal.err.palette.warn("warning:"), super::escape::text(&warning.to_string()));
+            let word = terminal.err.palette.warn("warning:");
+            stderr::line(format_args!("{word} {}", escape::text(&warning.to_string())));
         }
         Ok(Self { settings, terminal, stop: Stop::new() })
     }
@@ -94,7 +97,7 @@ impl Stop {
                 if exit == Exit::TERMINATED {
                     stop.terminated.cancel();
                 }
-                eprintln!("stopping; once more to stop at once");
+                stderr::line("stopping; once more to stop at once");
                 stop.asked.cancel();
             }
         });

@@ -3,7 +3,7 @@
 use super::{Encoding, Step, strftime};
 
 /// Every verb, as errors and `--help` list them.
-pub const VERBS: &str = "\
+pub const VERBS: &str = "  \
   %t topic   %p partition   %o offset   %k key   %v value (also %s)   %T timestamp in ms
   %d{strftime[%F %T]} time in UTC   %h headers   %h{%k=%v } each header   %H number of headers
   %K %V (also %S) length of key and value, -1 for null   %i number of the record, from 1   %% %{ %}

@@ -16,6 +16,7 @@ use super::{
         input::{KeySplit, LineSplitter},
         json_record,
         session::Stop,
+        stderr,
     },
     Print,
     source::{Piece, Pieces},
@@ -256,7 +257,7 @@ impl Feed<'_> {
         if !self.skip_bad {
             return Err(Usage(what.to_string()).into());
         }
-        eprintln!("skipped: {}", escape::text(&what.to_string()));
+        stderr::line(format_args!("skipped: {}", escape::text(&what.to_string())));
         Ok(())
     }
 
