@@ -119,7 +119,7 @@ enum Codec {
 enum Input {
     /// A record a line
     Lines,
-    /// A JSON object a line, as `consume --json` writes them
+    /// A JSON object a line, as `consume --json` writes them; without TOPIC each goes to its own topic and partition
     Json,
 }
 

@@ -234,7 +234,11 @@ impl Feed<'_> {
         let key = input.key.as_deref().or(self.shape.key.as_deref());
         let value = input.value.as_deref().filter(|value| !(self.shape.tombstone && value.is_empty()));
         let record = NewRecord { key, value, headers: &headers, timestamp: input.timestamp };
-        self.appended(door.append(topic, self.shape.partition, &record, number))
+        // A record that goes where it says goes to its partition too. Where the command names the topic, that one may
+        // have other partitions, and the key decides.
+        let own = if self.topic.is_none() { input.partition } else { None };
+        self.appended(door.append(topic, self.shape.partition.or(own), &record, number))
+            .wrap_err_with(|| format!("line {number}"))
     }
 
     #[inline]
