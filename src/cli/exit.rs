@@ -65,6 +65,17 @@ pub fn code(report: &Report) -> Exit {
     Exit::FAILURE
 }
 
+/// Help goes to stdout, mistakes to stderr; either may be closed. clap repeats what was typed as it is, so a mistake with
+/// something in it that a terminal would obey is printed without clap's styles, and harmless.
+pub fn print_usage(error: &clap::Error) {
+    let is_plain = |argument: std::ffi::OsString| !argument.to_string_lossy().chars().any(escape::is_harmful);
+    if !error.use_stderr() || std::env::args_os().all(is_plain) {
+        let _ = error.print();
+    } else {
+        stderr::line(escape::text(error.to_string().trim_end()));
+    }
+}
+
 /// Says on stderr what went wrong; texts that came from a broker cannot write escape sequences.
 pub fn print(report: &Report, terminal: &Terminal) {
     if report.chain().any(|cause| cause.is::<Quiet>()) {
