@@ -5,13 +5,18 @@
 //! and counted as such, or fails; none passes without its broker.
 
 mod bytes;
+mod cli;
 mod cluster;
 mod examples;
 mod faults;
 mod harness;
+mod house;
 mod load;
+mod partitions;
+mod process;
 mod proxy;
 mod random;
+mod readme;
 mod records;
 mod roundtrip;
 mod topics_made;

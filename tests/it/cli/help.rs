@@ -1,0 +1,107 @@
+//! `--help`, `--version`, `completions` and `man`. The help texts lie in `help/`, a file per command;
+//! `KAFKALAB_BLESS=1 cargo test --test it help` writes them anew, and the diff is what there is to look at.
+
+use std::path::Path;
+
+use super::expect;
+use crate::{
+    bytes::files::Folder,
+    harness::{kafkalab, program},
+};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/cli/help");
+
+/// The commands as the help text lists them.
+fn commands() -> Vec<String> {
+    let help = kafkalab(["-h"]).run().ok().text();
+    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list of commands");
+    list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_help_text_is_as_it_is_kept() {
+    let bless = std::env::var_os("KAFKALAB_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for command in [None].into_iter().chain(commands().into_iter().map(Some)) {
+        let help = kafkalab(command.iter().map(String::as_str).chain(["--help"])).run().ok();
+        assert_eq!(help.stderr, "");
+        assert!(help.text().lines().all(|line| line.chars().count() <= 100), "{}", help.text());
+        let name = command.unwrap_or_else(|| "kafkalab".to_owned());
+        let path = Path::new(FOLDER).join(format!("{name}.txt"));
+        if bless {
+            std::fs::write(&path, help.text()).expect("writing the help text");
+        } else if std::fs::read_to_string(&path).ok() != Some(help.text()) {
+            wrong.push(format!("{}:\n{}", path.display(), help.text()));
+        }
+    }
+    assert!(wrong.is_empty(), "not as kept (KAFKALAB_BLESS=1 keeps what is now):\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_help_text_names_its_exit_codes() {
+    for command in commands() {
+        let help = kafkalab([command.as_str(), "--help"]).run().ok().text();
+        let (short, shell) = (["config", "completions", "man"], help.contains("Exit codes: 0"));
+        assert!(shell || short.contains(&command.as_str()), "{command}: {help}");
+    }
+    assert!(kafkalab(["--help"]).run().ok().text().contains("Exit codes: 0 done, 1 failed, 2 wrong usage"));
+}
+
+#[test]
+fn version_and_nothing_at_all() {
+    expect(kafkalab(["--version"]), 0, concat!("kafkalab ", env!("CARGO_PKG_VERSION"), "\n"), "");
+    expect(kafkalab(["-V"]), 0, concat!("kafkalab ", env!("CARGO_PKG_VERSION"), "\n"), "");
+    let nothing = kafkalab::<&str>([]).run();
+    let help = kafkalab(["-h"]).run().ok().text();
+    assert_eq!((nothing.code(), nothing.text(), nothing.stderr), (2, String::new(), help));
+}
+
+#[test]
+fn completions_are_a_script_that_asks() {
+    let script = kafkalab(["completions", "bash"]).run().ok();
+    assert_eq!(script.stderr, "");
+    let folder = Folder::new("completions");
+    let path = folder.file("script", &script.stdout);
+    expect(program("bash", ["-n", &path]), 0, "", "");
+    assert!(script.text().contains("complete -o nospace"), "{}", script.text());
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        assert!(!kafkalab(["completions", shell]).run().ok().stdout.is_empty());
+    }
+    // what the script runs at `kafkalab pro<TAB>`
+    let asked = kafkalab(["--", "kafkalab", "pro"]).env("KAFKALAB_COMPLETE", "bash");
+    let asked = asked.env("_CLAP_COMPLETE_INDEX", "1").env("_CLAP_IFS", "\n").run().ok();
+    assert_eq!(asked.text(), "produce");
+    expect(
+        kafkalab(["completions", "tcsh"]),
+        2,
+        "",
+        "error: invalid value 'tcsh' for '<SHELL>'\n  [possible values: bash, elvish, fish, powershell, zsh]\n\n  \
+         tip: a similar value exists: 'zsh'\n\nFor more information, try '--help'.\n",
+    );
+}
+
+#[test]
+fn man_writes_a_page_per_command() {
+    let folder = Folder::new("man");
+    let pages = folder.0.join("new/man1");
+    expect(kafkalab(["man", pages.to_str().unwrap()]), 0, "", "");
+    for command in commands() {
+        let page = std::fs::read_to_string(pages.join(format!("kafkalab-{command}.1"))).expect(&command);
+        assert!(page.contains(&format!("kafkalab\\-{command}")), "{page}");
+    }
+    assert!(pages.join("kafkalab.1").is_file());
+    let file = folder.file("file", b"");
+    let said = format!("error: making the folder {file}: File exists (os error 17)\n");
+    expect(kafkalab(["man", &file]), 1, "", &said);
+}
+
+#[test]
+fn arguments_that_are_missing_are_named() {
+    for (command, what) in [("completions", "<SHELL>"), ("man", "<DIR>")] {
+        let said = format!(
+            "error: the following required arguments were not provided:\n  {what}\n\nUsage: kafkalab {command} {what}\n\n\
+             For more information, try '--help'.\n"
+        );
+        expect(kafkalab([command]), 2, "", &said);
+    }
+}
