@@ -267,16 +267,19 @@ impl Cluster {
         Ok(connection)
     }
 
-    /// A connection to whichever broker answers: one that is open, then the known ones, then the bootstrap list, which
-    /// is resolved anew, because all brokers may have moved.
+    /// A connection to whichever broker answers: one that is open, then the bootstrap list, which is resolved anew,
+    /// because all brokers may have moved, then the known ones. The bootstrap broker goes before the others: what it
+    /// knows is what the next program will be told.
     pub(crate) async fn any(&self) -> Result<Connection> {
         let open: Vec<Slot> = {
             let connections = lock(&self.inner.connections);
-            connections
+            let mut open: Vec<(NodeId, &Slot)> = connections
                 .iter()
                 .filter(|((role, _), _)| *role == Role::Control)
-                .map(|(_, slot)| Arc::clone(slot))
-                .collect()
+                .map(|((_, node), slot)| (*node, slot))
+                .collect();
+            open.sort_by_key(|(node, _)| *node); // BOOTSTRAP is below all of them
+            open.into_iter().map(|(_, slot)| Arc::clone(slot)).collect()
         };
         for slot in open {
             if let Ok(slot) = slot.try_lock()

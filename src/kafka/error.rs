@@ -21,9 +21,9 @@ pub enum Error {
     #[error("{action}: no answer within {} s", .limit.as_secs_f32())]
     TimedOut { action: String, limit: Duration },
 
-    /// The broker answered with an error code.
-    #[error("{action}: {code}")]
-    Broker { action: String, code: Code },
+    /// The broker answered with an error code, and with words of its own where the protocol has room for them.
+    #[error("{action}: {code}{}", in_words(message))]
+    Broker { action: String, code: Code, message: Option<Arc<str>> },
 
     /// The broker is too old, or too small, for what was asked.
     #[error("{feature} needs {needed}, but the broker at {address} {offered}")]
@@ -70,7 +70,13 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn broker(action: impl Into<String>, code: i16) -> Self {
-        Error::Broker { action: action.into(), code: Code(code) }
+        Error::Broker { action: action.into(), code: Code(code), message: None }
+    }
+
+    /// The same with the broker's own words.
+    pub(crate) fn refused(action: impl Into<String>, code: i16, message: Option<&str>) -> Self {
+        let message = message.filter(|words| !words.is_empty()).map(Arc::from);
+        Error::Broker { action: action.into(), code: Code(code), message }
     }
 
     pub(crate) fn malformed(origin: impl fmt::Display, problem: impl fmt::Display) -> Self {
@@ -98,6 +104,11 @@ impl Error {
         }
     }
 
+    /// True where the broker answered with this code.
+    pub fn is(&self, wanted: Code) -> bool {
+        matches!(self, Error::Broker { code, .. } if *code == wanted)
+    }
+
     /// Nobody answered at the address at all.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Error::Unreachable { .. } | Error::Disconnected { .. })
@@ -109,6 +120,12 @@ impl Error {
 pub struct Code(pub i16);
 
 impl Code {
+    pub const UNKNOWN_TOPIC: Code = Code(3);
+    pub const TOPIC_ALREADY_EXISTS: Code = Code(36);
+    pub const INVALID_PARTITIONS: Code = Code(37);
+    pub const INVALID_CONFIG: Code = Code(40);
+    pub const NOT_CONTROLLER: Code = Code(41);
+
     pub fn known(self) -> Option<ResponseError> {
         ResponseError::try_from_code(self.0)
     }
@@ -128,6 +145,10 @@ impl fmt::Display for Code {
             None => f.write_str("no error"),
         }
     }
+}
+
+fn in_words(message: &Option<Arc<str>>) -> String {
+    message.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
 }
 
 /// `NotLeaderOrFollower` -> `NOT_LEADER_OR_FOLLOWER`, as in Kafka's documentation, where people look it up.

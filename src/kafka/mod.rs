@@ -1,5 +1,6 @@
 //! The Kafka client.
 
+mod admin;
 mod backoff;
 mod batch;
 mod cluster;
@@ -14,6 +15,7 @@ mod producer;
 mod record;
 mod wire;
 
+pub use admin::{Admin, ConfigEntry, ConfigSource, NewTopic, Shape};
 pub use batch::{Compression, Records};
 pub use cluster::{Cluster, Partition, Topic};
 pub use connection::{Address, ConnectOptions};
