@@ -2,10 +2,12 @@
 
 pub mod consume;
 pub mod produce;
+pub mod topics;
 
 pub use crate::kafka::{
-    Acks, Address, AppendError, Chunk, Cluster, Compression, ConnectOptions, Error, Fetched, Header, Headers,
-    Isolation, NewRecord, Notice, Offset, OffsetRange, OffsetReset, Record, RecordRef, TopicNumber, TopicPartition,
+    Acks, Address, AppendError, Chunk, Cluster, Code, Compression, ConfigEntry, ConfigSource, ConnectOptions, Error,
+    Fetched, Header, Headers, Isolation, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition,
+    Record, RecordRef, Shape, Topic, TopicNumber, TopicPartition,
 };
 pub use crate::{broker, patterns::sample};
 

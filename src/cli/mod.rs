@@ -1,6 +1,7 @@
 //! The subcommands: options, rendering, exit codes, signals. Each is one file; this one only delegates.
 
 mod broker;
+mod complete;
 mod config;
 mod config_show;
 mod consume;
@@ -17,7 +18,9 @@ mod session;
 mod shell;
 mod stderr;
 mod stdout;
+mod table;
 mod terminal;
+mod topics;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -80,6 +83,7 @@ struct Global {
 enum Command {
     Produce(produce::Args),
     Consume(consume::Args),
+    Topics(topics::Args),
     Broker(broker::Args),
     Config(config_show::Args),
     Completions(shell::CompletionsArgs),
@@ -129,6 +133,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
         match cli.command {
             Command::Produce(args) => produce::run(args, &session).await,
             Command::Consume(args) => consume::run(args, &session).await,
+            Command::Topics(args) => topics::run(args, &session).await,
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),
             Command::Completions(_) | Command::Man(_) => Ok(Exit::OK),

@@ -121,7 +121,9 @@ impl Admin {
         }
         let wanted = topic.partitions.or(decided.map(|shape| shape.partitions)).unwrap_or(1);
         let made = self
-            .settled(&topic.name, "its partitions have leaders", |topic| topic.is_some_and(|topic| is_led(topic, wanted)))
+            .settled(&topic.name, "its partitions have leaders", |topic| {
+                topic.is_some_and(|topic| is_led(topic, wanted))
+            })
             .await?;
         Ok(made.as_deref().map(Shape::from))
     }
@@ -162,7 +164,8 @@ impl Admin {
     /// [`Error::UnknownTopic`], [`Code::INVALID_PARTITIONS`] where `total` is not more than there are, and as for
     /// [`Admin::create_topic`].
     pub async fn add_partitions(&self, name: &str, total: i32) -> Result<()> {
-        let topic = CreatePartitionsTopic::default().with_name(topic_name(name)).with_count(total).with_assignments(None);
+        let topic =
+            CreatePartitionsTopic::default().with_name(topic_name(name)).with_count(total).with_assignments(None);
         let request =
             CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(millis(self.broker_limit()));
         let (added, unheard) = self
@@ -259,9 +262,10 @@ impl Admin {
 
 fn create_request(topic: &NewTopic, limit: Duration, validate_only: bool) -> CreateTopicsRequest {
     let text = |text: &String| StrBytes::from_string(text.clone());
-    let configs = topic.configs.iter().map(|(name, value)| {
-        CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
-    });
+    let configs = topic
+        .configs
+        .iter()
+        .map(|(name, value)| CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value))));
     let topic = CreatableTopic::default()
         .with_name(topic_name(&topic.name))
         .with_num_partitions(topic.partitions.unwrap_or(-1))

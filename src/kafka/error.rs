@@ -121,10 +121,11 @@ pub struct Code(pub i16);
 
 impl Code {
     pub const UNKNOWN_TOPIC: Code = Code(3);
+    pub const INVALID_TOPIC: Code = Code(17);
     pub const TOPIC_ALREADY_EXISTS: Code = Code(36);
     pub const INVALID_PARTITIONS: Code = Code(37);
+    pub const INVALID_REPLICATION_FACTOR: Code = Code(38);
     pub const INVALID_CONFIG: Code = Code(40);
-    pub const NOT_CONTROLLER: Code = Code(41);
 
     pub fn known(self) -> Option<ResponseError> {
         ResponseError::try_from_code(self.0)

@@ -58,6 +58,13 @@ pub enum ConfigSource {
     Other(i8),
 }
 
+impl ConfigEntry {
+    /// Nobody set it: neither on the topic nor on the brokers.
+    pub fn is_default(&self) -> bool {
+        self.source == ConfigSource::Default
+    }
+}
+
 impl From<i8> for ConfigSource {
     fn from(number: i8) -> Self {
         match number {

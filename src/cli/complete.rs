@@ -1,0 +1,58 @@
+//! Names of topics for the shell, while a person types.
+
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
+
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+
+use super::config::{Flags, Folders, Settings};
+use crate::app::{self, Address, ConnectOptions};
+
+/// A person waits no longer for a name than it takes to type it.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Completes an argument that is a topic of the configured brokers.
+pub fn topic() -> ArgValueCompleter {
+    ArgValueCompleter::new(topics)
+}
+
+/// Silent about whatever goes wrong: words between a prompt and what is being typed help nobody.
+fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(begun) = current.to_str() else { return Vec::new() };
+    let names = ask(begun).unwrap_or_default();
+    names.into_iter().filter(|name| name.starts_with(begun) && is_plain(name)).map(CompletionCandidate::new).collect()
+}
+
+fn ask(begun: &str) -> Option<Vec<String>> {
+    let current = std::env::current_dir().ok()?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let folders = Folders { current: &current, home: home.as_deref() };
+    let settings = Settings::load(&Flags::default(), |name| std::env::var(name).ok(), folders).ok()?;
+    let brokers: Vec<Address> = settings.brokers.value.iter().map(|text| text.parse().ok()).collect::<Option<_>>()?;
+    let options = ConnectOptions {
+        client_id: settings.client_id.value.as_str().into(),
+        connect_timeout: settings.connect_timeout.value.min(PATIENCE),
+        request_timeout: settings.request_timeout.value.min(PATIENCE),
+        max_answer: settings.max_answer.value,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    // Kafka's own topics only for who begins as they do.
+    let names = runtime.block_on(app::topics::names(brokers, options, begun.starts_with('_'), PATIENCE));
+    runtime.shutdown_background(); // a name server may still be thinking
+    Some(names)
+}
+
+/// Kafka allows no other names. Whatever else a broker sends would go into a command line.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_name_that_the_shell_would_act_on_is_not_offered() {
+        assert!(super::is_plain("orders.v1_a-b"));
+        for name in ["", "a b", "$(reboot)", "a;b", "\u{1b}[2J", "é"] {
+            assert!(!super::is_plain(name), "{name:?}");
+        }
+    }
+}
