@@ -50,7 +50,8 @@ impl Buf for Guarded {
         self.varint |= u64::from(byte & 0x7f) << self.shift.min(56);
         if byte & 0x80 != 0 {
             self.shift += 7;
-            return Ok(byte);
+            // five bytes are all that a 32-bit varint has; kafka-protocol would take what it has read so far
+            return if self.shift < 35 { Ok(byte) } else { Err(self.impossible(u64::MAX)) };
         }
         let count = std::mem::take(&mut self.varint);
         self.shift = 0;
@@ -98,6 +99,12 @@ mod tests {
         // an array of 0x7fffffff brokers
         let fixed = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff]);
         assert!(MetadataResponse::decode(&mut Guarded::new(fixed, false), 1).is_err());
+    }
+
+    #[test]
+    fn a_varint_without_an_end_is_an_error() {
+        let endless = Bytes::from_static(&[0xee; 40]);
+        assert!(MetadataResponse::decode(&mut Guarded::new(endless, true), 12).is_err());
     }
 
     #[test]

@@ -56,7 +56,8 @@ macro_rules! apis {
 
 apis! {
     ApiVersions = ApiVersionsRequest -> ApiVersionsResponse, 0..=3, flexible from 3, response never 32767;
-    Metadata = MetadataRequest -> MetadataResponse, 1..=13, flexible from 9;
+    /// From version 4 on a request can say that it does not want topics made.
+    Metadata = MetadataRequest -> MetadataResponse, 4..=13, flexible from 9;
     /// Capped below version 12, from which a transactional produce implies KIP-890's second half (an epoch per
     /// transaction); this client adds partitions by `AddPartitionsToTxn`, which every broker since 0.11 knows.
     Produce = ProduceRequest -> ProduceResponse, 3..=11, flexible from 9;

@@ -10,6 +10,7 @@ mod cluster;
 mod examples;
 mod faults;
 mod harness;
+mod hostile;
 mod house;
 mod load;
 mod partitions;
