@@ -54,11 +54,14 @@ pub struct Tally {
     pub partitions: BTreeMap<(Arc<str>, i32), (u64, Option<i64>)>,
 }
 
+/// A record's number and key.
+type Entry = (u64, Option<Vec<u8>>);
+
 #[derive(Debug, Default)]
 struct Ledger {
     tally: Tally,
     /// What is not known to have ended, by batch and place.
-    open: HashMap<u64, Vec<(u64, Option<Vec<u8>>)>>,
+    open: HashMap<u64, Vec<Entry>>,
     /// Deliveries can come before their records' entries are made only within one append; see [`Door::append`].
     receipts: Vec<Receipt>,
     keep: bool,

@@ -28,20 +28,25 @@ enum What {
 pub fn run(args: &Args, session: &Session) -> Result<Exit> {
     let What::Show { json } = args.command;
     let rows = session.settings.rows();
+    let profile = session.settings.profile.as_ref();
     let text = if json {
         let settings: Vec<_> = rows
             .iter()
             .map(|row| json!({"key": row.key, "value": row.value, "source": row.source.to_string()}))
             .collect();
-        format!("{}\n", json!({"schema_version": 1, "settings": settings}))
+        let profile = profile.map(|profile| &profile.value);
+        format!("{}\n", json!({"schema_version": 1, "profile": profile, "settings": settings}))
     } else {
         let width = rows.iter().map(|row| row.key.len()).max().unwrap_or(0);
-        rows.iter()
-            .map(|row| {
-                let value = row.value.as_deref().unwrap_or("-");
-                format!("{:width$}  {}  ({})\n", row.key, escape::text(value), escape::text(&row.source.to_string()))
-            })
-            .collect()
+        let chosen = profile.map(|profile| {
+            let (name, source) = (escape::text(&profile.value), profile.source.to_string());
+            format!("profile {name} ({})\n", escape::text(&source))
+        });
+        let rows = rows.iter().map(|row| {
+            let value = row.value.as_deref().unwrap_or("-");
+            format!("{:width$}  {}  ({})\n", row.key, escape::text(value), escape::text(&row.source.to_string()))
+        });
+        chosen.into_iter().chain(rows).collect()
     };
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -14,7 +14,8 @@
 use std::borrow::Cow;
 
 /// For text whose lines are its own: a payload. Newlines and tabs stay.
-pub fn bytes(input: &[u8]) -> Cow<'_, str> {
+#[cfg(test)]
+fn bytes(input: &[u8]) -> Cow<'_, str> {
     escaped(input, Lines::Keep)
 }
 

@@ -25,8 +25,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::escape;
 use crate::app::RecordRef;
+pub use parse::FormatError;
 pub(super) use parse::escape_sequence;
-pub use parse::{FormatError, VERBS};
 
 #[derive(Debug)]
 pub struct Format {

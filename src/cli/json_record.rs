@@ -20,7 +20,9 @@ use time::OffsetDateTime;
 use super::escape;
 use super::format::{push_base64, push_int};
 use crate::app::RecordRef;
-pub use parse::{InputRecord, JsonError, parse};
+#[cfg(test)]
+use parse::InputRecord;
+pub use parse::parse;
 
 /// Appends the record's line, its newline included.
 pub fn write(out: &mut Vec<u8>, topic: &str, partition: i32, record: &RecordRef<'_>) {

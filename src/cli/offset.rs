@@ -45,7 +45,8 @@ pub enum OffsetError {
 }
 
 /// Reads one `-o` value. `now_ms` is what durations count from.
-pub fn parse(text: &str, now_ms: i64) -> Result<OffsetRange, OffsetError> {
+#[cfg(test)]
+fn parse(text: &str, now_ms: i64) -> Result<OffsetRange, OffsetError> {
     let ends = parse_ends(text, now_ms)?;
     ordered(text, ends.from.unwrap_or(Offset::Start), ends.to)
 }

@@ -5,7 +5,6 @@
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write as _};
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::{Style, Styled};
@@ -89,15 +88,6 @@ impl Terminal {
         self.drawn(ProgressBar::with_draw_target(Some(total), self.target()), what, unit.bar())
     }
 
-    /// As [`Terminal::bar`], for work whose end is not known.
-    pub fn counter(&self, what: &'static str, unit: Unit) -> ProgressBar {
-        let bar = self.drawn(ProgressBar::with_draw_target(None, self.target()), what, unit.counter());
-        if !bar.is_hidden() {
-            bar.enable_steady_tick(Duration::from_millis(120));
-        }
-        bar
-    }
-
     fn drawn(&self, bar: ProgressBar, what: &'static str, template: &str) -> ProgressBar {
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.with_style(style.progress_chars("=> ")).with_message(what)
@@ -126,13 +116,6 @@ impl Unit {
             Unit::Records => "{msg} [{bar:30}] {human_pos}/{human_len}  {per_sec}  eta {eta}",
         }
     }
-
-    fn counter(self) -> &'static str {
-        match self {
-            Unit::Bytes => "{spinner} {msg} {bytes}  {bytes_per_sec}  {elapsed}",
-            Unit::Records => "{spinner} {msg} {human_pos}  {per_sec}  {elapsed}",
-        }
-    }
 }
 
 /// Colours by meaning, for one stream. Where the stream has none, the text is printed as it is.
@@ -142,11 +125,6 @@ pub struct Palette {
 }
 
 impl Palette {
-    /// It went well.
-    pub fn ok<T: Display>(&self, text: T) -> Styled<T> {
-        self.styled(Style::new().green(), text)
-    }
-
     /// It went on, but look.
     pub fn warn<T: Display>(&self, text: T) -> Styled<T> {
         self.styled(Style::new().yellow(), text)
@@ -155,11 +133,6 @@ impl Palette {
     /// It did not work.
     pub fn error<T: Display>(&self, text: T) -> Styled<T> {
         self.styled(Style::new().red().bold(), text)
-    }
-
-    /// Said for completeness.
-    pub fn dim<T: Display>(&self, text: T) -> Styled<T> {
-        self.styled(Style::new().dimmed(), text)
     }
 
     /// What the eye should find first.
@@ -184,7 +157,7 @@ mod tests {
     }
 
     fn is_colored(palette: Palette) -> bool {
-        palette.ok("x").to_string() != "x"
+        palette.warn("x").to_string() != "x"
     }
 
     #[test]
@@ -207,7 +180,7 @@ mod tests {
     #[test]
     fn without_colours_the_text_is_the_text() {
         let plain = terminal(Streams::default(), false, &[]).out.palette;
-        let all = [plain.ok("a"), plain.warn("a"), plain.error("a"), plain.dim("a"), plain.emphasis("a")];
+        let all = [plain.warn("a"), plain.error("a"), plain.emphasis("a")];
         assert!(all.iter().all(|styled| styled.to_string() == "a"));
     }
 
@@ -219,17 +192,13 @@ mod tests {
         assert!(!terminal(Streams { err: false, ..ALL }, false, &[]).draws_bars());
         assert!(!Terminal::new(ALL, false, true, |_| None).draws_bars());
         let nobody = terminal(Streams::default(), false, &[]);
-        assert!(
-            nobody.bar("sending", 10, Unit::Bytes).is_hidden() && nobody.counter("sent", Unit::Records).is_hidden()
-        );
+        assert!(nobody.bar("sending", 10, Unit::Bytes).is_hidden());
     }
 
     #[test]
     fn the_templates_of_the_bars_are_well_formed() {
         for unit in [Unit::Bytes, Unit::Records] {
-            for template in [unit.bar(), unit.counter()] {
-                assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
-            }
+            assert!(ProgressStyle::with_template(unit.bar()).is_ok(), "{}", unit.bar());
         }
     }
 

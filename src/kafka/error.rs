@@ -55,10 +55,6 @@ pub enum Error {
     #[error("producer with transactional id {id:?} was fenced: a newer one with the same id has started")]
     Fenced { id: Arc<str> },
 
-    /// The record alone is larger than a batch or than the broker takes.
-    #[error("record of {size} bytes is larger than {limit} bytes ({what})")]
-    RecordTooLarge { size: usize, limit: usize, what: &'static str },
-
     /// The request cannot be made: a mistake in the caller's arguments.
     #[error("{0}")]
     Invalid(String),

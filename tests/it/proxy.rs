@@ -194,12 +194,11 @@ fn carry(
 ) -> io::Result<()> {
     let mut from = from;
     let mut line = DelayLine::new(to.try_clone()?, faults.delay.unwrap_or_default(), faults.throttle);
-    let mut frame = Vec::new();
     loop {
-        frame.resize(4, 0);
-        from.read_exact(&mut frame)?;
-        let length = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
-        frame.resize(4 + length, 0);
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let mut frame = length.to_vec();
+        frame.resize(4 + u32::from_be_bytes(length) as usize, 0);
         from.read_exact(&mut frame[4..])?;
         each(&frame, &mut line)?;
     }

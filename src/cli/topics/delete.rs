@@ -40,7 +40,8 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, session: &Session) -> Result<Exit> {
-    if !args.yes && !(session.terminal.input && session.terminal.err.is_terminal) {
+    let asks = session.terminal.input && session.terminal.err.is_terminal;
+    if !args.yes && !asks {
         let usage: Report = Usage("deleting topics asks first, and there is no terminal to ask on".to_owned()).into();
         return Err(usage.suggestion("-y deletes without asking"));
     }

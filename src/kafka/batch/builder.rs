@@ -48,18 +48,9 @@ impl BatchBuilder {
         self.count
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// Bytes of the batch so far, uncompressed.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// How many bytes a batch with this record alone would have.
-    pub(crate) fn size_alone(record: &NewRecord<'_>) -> usize {
-        HEADER_LEN + body_len(record, 0, 0) + 10
     }
 
     /// Adds a record, if it fits; the first one always does. `now` stands in for a missing timestamp.

@@ -18,7 +18,7 @@ mod varint;
 pub(crate) use builder::{BatchBuilder, Stamp, seal};
 pub use compression::Compression;
 pub use reader::Records;
-pub(crate) use reader::{Aborted, Scan, read_header, scan};
+pub(crate) use reader::{Aborted, read_header, scan};
 
 /// Bytes before the first record.
 pub(crate) const HEADER_LEN: usize = 61;

@@ -239,7 +239,7 @@ impl Fetcher {
             Err(error) => return self.trouble(error).await,
         };
         self.works().await?;
-        let any = response.responses.iter().flat_map(|topic| &topic.partitions).any(|data| has_bytes(data));
+        let any = response.responses.iter().flat_map(|topic| &topic.partitions).any(has_bytes);
         if !any {
             let at_once = answered.began.elapsed() < self.config.max_wait / 2;
             let throttled = Duration::from_millis(response.throttle_time_ms.max(0) as u64);

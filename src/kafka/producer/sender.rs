@@ -494,7 +494,8 @@ impl Sender {
                 self.accumulator.split();
                 self.lanes.entry(key).or_default().push_halves(halves);
             }
-            Err((batch, error)) => {
+            Err(failed) => {
+                let (batch, error) = *failed;
                 self.lane(&batch).failed();
                 self.end(batch, Outcome::Failed(error));
             }
@@ -654,12 +655,12 @@ fn no_transaction() -> Error {
 }
 
 /// Two batches with the records of one. The waiters and the memory go with their records.
-fn halves(mut batch: Batch, compression: crate::kafka::Compression) -> Result<[Batch; 2], (Batch, Error)> {
+fn halves(mut batch: Batch, compression: crate::kafka::Compression) -> Result<[Batch; 2], Box<(Batch, Error)>> {
     let middle = batch.count / 2;
-    let Payload::Sealed(bytes) = &batch.payload else { return Err((batch, Error::Closed)) };
+    let Payload::Sealed(bytes) = &batch.payload else { return Err(Box::new((batch, Error::Closed))) };
     let payloads = match rebuild(bytes, middle, compression) {
         Ok(payloads) => payloads,
-        Err(error) => return Err((batch, error)),
+        Err(error) => return Err(Box::new((batch, error))),
     };
     let [front, back] = payloads;
     let behind = batch.first + middle;
