@@ -54,14 +54,19 @@ pub struct Tally {
     pub partitions: BTreeMap<(Arc<str>, i32), (u64, Option<i64>)>,
 }
 
-/// A record's number and key.
-type Entry = (u64, Option<Vec<u8>>);
+/// The records of a batch: number and key of each, and how many of them have ended. A batch that was split ends in
+/// pieces, in any order.
+#[derive(Debug, Default)]
+struct Open {
+    records: Vec<(u64, Option<Vec<u8>>)>,
+    ended: usize,
+}
 
 #[derive(Debug, Default)]
 struct Ledger {
     tally: Tally,
     /// What is not known to have ended, by batch and place.
-    open: HashMap<u64, Vec<Entry>>,
+    open: HashMap<u64, Open>,
     /// Deliveries can come before their records' entries are made only within one append; see [`Door::append`].
     receipts: Vec<Receipt>,
     keep: bool,
@@ -169,7 +174,7 @@ impl Door<'_> {
 
 impl Ledger {
     fn remember(&mut self, ticket: Ticket, number: u64, key: Option<&[u8]>) {
-        self.open.entry(ticket.batch).or_default().push((number, key.map(<[u8]>::to_vec)));
+        self.open.entry(ticket.batch).or_default().records.push((number, key.map(<[u8]>::to_vec)));
     }
 
     fn enter(&mut self, delivery: Delivery) {
@@ -196,9 +201,9 @@ impl Ledger {
     }
 
     fn write_receipts(&mut self, delivery: &Delivery) {
-        let Some(records) = self.open.get_mut(&delivery.batch) else { return };
+        let Some(open) = self.open.get_mut(&delivery.batch) else { return };
         let (first, behind) = (delivery.first as usize, (delivery.first + delivery.count) as usize);
-        for (index, entry) in records.iter_mut().enumerate().take(behind).skip(first) {
+        for (index, entry) in open.records.iter_mut().enumerate().take(behind).skip(first) {
             let key = entry.1.take();
             let outcome = match &delivery.outcome {
                 Outcome::Acknowledged { base_offset } => {
@@ -210,8 +215,8 @@ impl Ledger {
             let (topic, partition) = (Arc::clone(&delivery.topic), delivery.partition);
             self.receipts.push(Receipt { number: entry.0, topic, partition, key, outcome });
         }
-        // halves of a split batch end one after the other; the last one closes the entry
-        if behind == records.len() {
+        open.ended += delivery.count as usize;
+        if open.ended >= open.records.len() {
             self.open.remove(&delivery.batch);
         }
     }

@@ -87,11 +87,6 @@ impl Kafka {
         let status = program("bash", [&script(), "status", "--dir", &self.dir.display().to_string()]).run().text();
         status.lines().any(|line| line.starts_with(&format!("node {node} ")) && line.contains("running"))
     }
-
-    /// Everything of this node lies here.
-    pub fn node_dir(&self, node: u8) -> PathBuf {
-        self.dir.join(format!("node-{node}"))
-    }
 }
 
 impl Drop for Kafka {

@@ -12,6 +12,7 @@ mod faults;
 mod harness;
 mod hostile;
 mod house;
+mod idle;
 mod load;
 mod partitions;
 mod process;

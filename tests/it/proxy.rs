@@ -115,13 +115,6 @@ impl Proxy {
         *lock(&self.shared.random) = random;
     }
 
-    /// Cuts every open connection.
-    pub fn cut_all(&self) {
-        for stream in lock(&self.shared.open).drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-
     /// How often connections were cut so far, by place.
     pub fn cuts(&self) -> HashMap<Cut, u64> {
         lock(&self.shared.cuts).clone()

@@ -33,6 +33,9 @@ pub(super) struct Lane {
     next: Option<Stamp>,
     /// The sequence has a gap: a new epoch before anything new leaves.
     gap: bool,
+    /// The broker has acknowledged something of this producer. Before that it takes a batch of any sequence, so that a
+    /// second one could overtake a first one that was refused: only one is in flight until then.
+    established: bool,
 }
 
 /// The producer's identity, as the broker gave it; `None` for a producer that is not idempotent.
@@ -55,7 +58,8 @@ impl Lane {
 
     /// The next batch may leave now.
     pub(super) fn can_send(&self, identity: Identity) -> bool {
-        if self.in_flight >= if identity.is_some() { IN_FLIGHT } else { 1 } {
+        let most = if identity.is_some() && self.established { IN_FLIGHT } else { 1 };
+        if self.in_flight >= most {
             return false;
         }
         if !self.resend.is_empty() {
@@ -118,6 +122,7 @@ impl Lane {
     /// A batch of this lane was acknowledged.
     pub(super) fn acknowledged(&mut self) {
         self.in_flight -= 1;
+        self.established = true;
     }
 
     /// A batch of this lane came back for another try.
@@ -184,7 +189,7 @@ mod tests {
     const WHO: Identity = Some((7, 0));
 
     fn lane(batches: u64) -> Lane {
-        let mut lane = Lane::default();
+        let mut lane = Lane { established: true, ..Lane::default() };
         for id in 0..batches {
             lane.push(Batch { id, count: 10, ..Batch::for_test() });
         }
@@ -203,6 +208,15 @@ mod tests {
         assert!(lane.next(WHO).is_none());
         lane.acknowledged();
         assert_eq!(lane.next(WHO).and_then(|batch| batch.stamp).map(|stamp| stamp.sequence), Some(50));
+    }
+
+    #[test]
+    fn until_the_broker_knows_the_producer_one_leaves_at_a_time() {
+        let mut lane = Lane { established: false, ..lane(3) };
+        assert!(lane.next(WHO).is_some());
+        assert!(lane.next(WHO).is_none(), "a second one could overtake it");
+        lane.acknowledged();
+        assert_eq!(std::iter::from_fn(|| lane.next(WHO)).count(), 2);
     }
 
     #[test]

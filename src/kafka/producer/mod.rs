@@ -200,9 +200,10 @@ impl Batch {
     /// Takes the stamp off again: the batch is certainly not in the log and leaves under a new one.
     fn unstamp(&mut self) {
         self.stamp = None;
-        if let Payload::Sealed(bytes) = std::mem::replace(&mut self.payload, Payload::Gone) {
-            self.payload = Payload::Finished(bytes.into());
-        }
+        self.payload = match std::mem::replace(&mut self.payload, Payload::Gone) {
+            Payload::Sealed(bytes) => Payload::Finished(bytes.into()),
+            unsealed => unsealed, // a half that has not left yet
+        };
     }
 
     fn size(&self) -> usize {

@@ -417,9 +417,10 @@ impl Sender {
         use kafka_protocol::error::ResponseError as E;
         let code = Code(answer.error_code);
         let name = Arc::clone(&self.names[&batch.topic]);
-        let action = match &answer.error_message {
-            Some(message) if !message.is_empty() => format!("producing to {name}[{}] ({message})", batch.partition),
-            _ => format!("producing to {name}[{}]", batch.partition),
+        let of_records = answer.record_errors.iter().filter_map(|error| error.batch_index_error_message.as_ref());
+        let action = match answer.error_message.as_ref().into_iter().chain(of_records).find(|text| !text.is_empty()) {
+            Some(message) => format!("producing to {name}[{}] ({message})", batch.partition),
+            None => format!("producing to {name}[{}]", batch.partition),
         };
         let error = Error::broker(action, answer.error_code);
         let fenced = transaction::is_fence(answer.error_code);

@@ -2,15 +2,22 @@
 //!
 //! Tests that need a broker to themselves share one behind a proxy and take turns; see [`Lab`].
 
+mod leaders;
 mod produce;
+mod refused;
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     cluster::Kafka,
     proxy::{Faults, Proxy},
     random::Random,
 };
+
+pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// One broker that advertises a proxy. Whoever holds it may do anything to it.
 #[derive(Debug)]

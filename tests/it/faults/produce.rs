@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Lab;
+use super::{Lab, MINUTE};
 use crate::{
     cluster::soak,
     harness::topic,
@@ -11,8 +11,6 @@ use crate::{
     random::Random,
     wire::create_topic,
 };
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// `count` records in pieces of `each`, for [`Running::feed`].
 fn pieces(count: u64, each: u64) -> Vec<String> {
