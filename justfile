@@ -60,7 +60,7 @@ test *arguments:
 # Run the integration tests on Apache Kafka, started for them without Docker
 [group('check')]
 test-kafka *arguments:
-    dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- cargo test --locked --test it {{ arguments }}
+    dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- cargo test --locked --test it {{ arguments }} -- --include-ignored
 
 # Run the long tests too, with their full counts, on Apache Kafka
 [group('check')]
