@@ -63,7 +63,7 @@ struct Global {
     #[arg(short, long, global = true, visible_alias = "bootstrap-server", value_name = "LIST")]
     brokers: Vec<String>,
     /// Set a setting, such as request_timeout=10s; `config show` lists them
-    #[arg(short = 'X', global = true, value_name = "KEY=VALUE")]
+    #[arg(id = "settings", short = 'X', global = true, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The profile of the configuration file to use
     #[arg(long, global = true, value_name = "NAME")]

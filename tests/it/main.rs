@@ -21,5 +21,6 @@ mod random;
 mod readme;
 mod records;
 mod roundtrip;
+mod topics;
 mod topics_made;
 mod wire;
