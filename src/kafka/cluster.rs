@@ -7,9 +7,7 @@ use std::{
 };
 
 use kafka_protocol::{
-    messages::{
-        FindCoordinatorRequest, MetadataRequest, MetadataResponse, TopicName, metadata_request::MetadataRequestTopic,
-    },
+    messages::{MetadataRequest, MetadataResponse, TopicName, metadata_request::MetadataRequestTopic},
     protocol::StrBytes,
 };
 use tokio::time::{Instant, sleep};
@@ -19,7 +17,7 @@ use super::{
     backoff::Backoff,
     connection::{Address, ConnectOptions, Connection},
     error::{Error, Result, check},
-    wire::{Api, FindCoordinator, Metadata},
+    wire::{Api, Metadata},
 };
 
 /// What a connection is for. A broker answers each connection in order, so what waits long (a fetch) must not stand
@@ -256,15 +254,27 @@ impl Cluster {
         let connection = if node == BOOTSTRAP {
             self.open_first(&self.inner.bootstrap).await?
         } else {
-            let address = self.view().brokers.get(&node).cloned();
-            let address = address.ok_or_else(|| Error::Unreachable {
-                addresses: format!("broker {node}"),
-                cause: "the cluster does not list it (any more)".into(),
-            })?;
-            Connection::open(&address, &self.inner.options).await?
+            Connection::open(&self.address(node)?, &self.inner.options).await?
         };
         *slot = Some(connection.clone());
         Ok(connection)
+    }
+
+    /// A connection to this broker that nobody else uses: for requests that wait long.
+    pub(crate) async fn own_connection(&self, node: NodeId) -> Result<Connection> {
+        Connection::open(&self.address(node)?, &self.inner.options).await
+    }
+
+    fn address(&self, node: NodeId) -> Result<Address> {
+        self.view().brokers.get(&node).cloned().ok_or_else(|| Error::Unreachable {
+            addresses: format!("broker {node}"),
+            cause: "the cluster does not list it (any more)".into(),
+        })
+    }
+
+    /// True where the brokers list it.
+    pub(crate) fn lists(&self, node: NodeId) -> bool {
+        self.view().brokers.contains_key(&node)
     }
 
     /// A connection to whichever broker answers: one that is open, then the bootstrap list, which is resolved anew,
@@ -349,29 +359,6 @@ impl Cluster {
             },
             None => self.any().await,
         }
-    }
-
-    /// The broker that coordinates the transactions of this id.
-    pub(crate) async fn transaction_coordinator(&self, id: &str) -> Result<NodeId> {
-        const TRANSACTION: i8 = 1;
-        let connection = self.any().await?;
-        let key = StrBytes::from_string(id.to_owned());
-        let request = FindCoordinatorRequest::default().with_key_type(TRANSACTION);
-        let request = if connection.require::<FindCoordinator>("finding a coordinator")? >= 4 {
-            request.with_coordinator_keys(vec![key])
-        } else {
-            request.with_key(key)
-        };
-        let response = connection.request::<FindCoordinator>(request).await?;
-        let (code, node) = match response.coordinators.first() {
-            Some(found) => (found.error_code, found.node_id.0),
-            None => (response.error_code, response.node_id.0),
-        };
-        check(|| format!("finding the coordinator of transactional id {id:?}"), code)?;
-        if !self.view().brokers.contains_key(&node) {
-            self.refresh(&[], false).await?;
-        }
-        Ok(node)
     }
 
     fn view(&self) -> MutexGuard<'_, View> {

@@ -117,6 +117,8 @@ pub struct Code(pub i16);
 
 impl Code {
     pub const UNKNOWN_TOPIC: Code = Code(3);
+    pub const COORDINATOR_NOT_AVAILABLE: Code = Code(15);
+    pub const NOT_COORDINATOR: Code = Code(16);
     pub const INVALID_TOPIC: Code = Code(17);
     pub const TOPIC_ALREADY_EXISTS: Code = Code(36);
     pub const INVALID_PARTITIONS: Code = Code(37);

@@ -67,6 +67,18 @@ apis! {
     FetchById = FetchRequest -> FetchResponse, 13..=17, flexible from 12;
     ListOffsets = ListOffsetsRequest -> ListOffsetsResponse, 1..=8, flexible from 6;
     FindCoordinator = FindCoordinatorRequest -> FindCoordinatorResponse, 1..=4, flexible from 3;
+    JoinGroup = JoinGroupRequest -> JoinGroupResponse, 2..=9, flexible from 6;
+    SyncGroup = SyncGroupRequest -> SyncGroupResponse, 1..=5, flexible from 4;
+    Heartbeat = HeartbeatRequest -> HeartbeatResponse, 1..=4, flexible from 4;
+    LeaveGroup = LeaveGroupRequest -> LeaveGroupResponse, 1..=5, flexible from 4;
+    OffsetCommit = OffsetCommitRequest -> OffsetCommitResponse, 2..=9, flexible from 8;
+    OffsetFetch = OffsetFetchRequest -> OffsetFetchResponse, 2..=9, flexible from 6;
+    ListGroups = ListGroupsRequest -> ListGroupsResponse, 0..=5, flexible from 3;
+    DescribeGroups = DescribeGroupsRequest -> DescribeGroupsResponse, 0..=6, flexible from 5;
+    DeleteGroups = DeleteGroupsRequest -> DeleteGroupsResponse, 0..=2, flexible from 2;
+    /// KIP-848: members whose partitions the coordinator assigns. From version 1 on they make their own ids.
+    ConsumerGroupHeartbeat = ConsumerGroupHeartbeatRequest -> ConsumerGroupHeartbeatResponse, 0..=1, flexible from 0;
+    ConsumerGroupDescribe = ConsumerGroupDescribeRequest -> ConsumerGroupDescribeResponse, 0..=1, flexible from 0;
     InitProducerId = InitProducerIdRequest -> InitProducerIdResponse, 0..=4, flexible from 2;
     AddPartitionsToTxn = AddPartitionsToTxnRequest -> AddPartitionsToTxnResponse, 0..=3, flexible from 3;
     EndTxn = EndTxnRequest -> EndTxnResponse, 0..=3, flexible from 3;

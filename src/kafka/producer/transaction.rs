@@ -17,6 +17,7 @@ use kafka_protocol::{
 
 use super::super::{
     cluster::{Cluster, NodeId, Role, lock, retry, topic_name},
+    coordinator::Coordinated,
     error::{Code, Error, Result},
     wire::{AddPartitionsToTxn, EndTxn, InitProducerId},
 };
@@ -165,7 +166,7 @@ impl Transaction {
             let coordinator = lock(&known).take();
             let node = match coordinator {
                 Some(node) => node,
-                None => cluster.transaction_coordinator(id).await?,
+                None => cluster.coordinator(Coordinated::Transactions, id).await?,
             };
             let connection = cluster.connection(Role::Control, node).await?;
             let (code, answer) = request(connection).await?;
