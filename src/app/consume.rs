@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::kafka::{
-    Assignment, Cluster, Consumer, ConsumerConfig, Error, Fetched, Isolation, Offset, OffsetRange, OffsetReset,
-    TopicPartition,
+    Assignment, Cluster, Consumer, ConsumerConfig, Error, Fetched, GroupConfig, GroupConsumer, GroupEvent, Isolation,
+    Offset, OffsetRange, OffsetReset, TopicPartition,
 };
 
 #[derive(Clone, Debug)]
@@ -21,12 +21,15 @@ pub struct Options {
     pub patience: Option<Duration>,
 }
 
-/// Topics being read.
+/// Topics being read, by this reader alone or as a member of a group.
 #[derive(Debug)]
-pub struct Reading {
-    consumer: Consumer,
-    /// Where each partition begins, and ends if it does.
-    pub plan: BTreeMap<TopicPartition, (i64, Option<i64>)>,
+pub enum Reading {
+    Alone {
+        consumer: Consumer,
+        /// Where each partition begins, and ends if it does.
+        plan: BTreeMap<TopicPartition, (i64, Option<i64>)>,
+    },
+    Member(GroupConsumer),
 }
 
 /// Turns the range into offsets, for every partition, and begins to read.
@@ -80,18 +83,77 @@ pub async fn open(cluster: &Cluster, options: &Options) -> Result<Reading, Error
         whole_topics: if follows_all { topics(&plan) } else { Vec::new() },
         ..ConsumerConfig::default()
     };
-    Ok(Reading { consumer: Consumer::start(cluster.clone(), assignments, config), plan })
+    Ok(Reading::Alone { consumer: Consumer::start(cluster.clone(), assignments, config), plan })
+}
+
+/// Begins to read as a member of a group: what the group assigns to it, from where the group has come to. The range's
+/// beginning is for partitions for which the group has committed nothing; [`Offset::Stored`] is the start for those.
+///
+/// # Errors
+/// [`Error::UnknownTopic`]; [`Error::Invalid`] for what a group decides and not its member: partitions, an end.
+pub async fn join(cluster: &Cluster, options: &Options, mut group: GroupConfig) -> Result<Reading, Error> {
+    if !options.partitions.is_empty() {
+        return Err(Error::Invalid("a group assigns the partitions: name either a group or partitions".to_owned()));
+    }
+    if options.range.to.is_some() {
+        let why = "a group goes on where it has come to; an end in the offset is for reading without one";
+        return Err(Error::Invalid(why.to_owned()));
+    }
+    for name in &options.topics {
+        group.topics.push(Arc::clone(&cluster.topic(name).await?.name));
+    }
+    group.begin = match options.range.from {
+        Offset::Stored => Offset::Start,
+        from => from,
+    };
+    group.until_end = options.exit_at_end;
+    group.consumer = ConsumerConfig {
+        isolation: options.isolation,
+        offset_reset: options.offset_reset,
+        patience: options.patience,
+        ..ConsumerConfig::default()
+    };
+    GroupConsumer::join(cluster.clone(), group).map(Reading::Member)
 }
 
 impl Reading {
-    /// The next piece or notice; `None` when all partitions are read up to where they were to be read.
-    pub async fn next(&mut self) -> Result<Option<Fetched>, Error> {
-        self.consumer.next().await
+    /// The next piece or event; `None` when all partitions are read up to where they were to be read. To call it says that
+    /// nothing of what came before is being worked on any more.
+    pub async fn next(&mut self) -> Result<Option<GroupEvent>, Error> {
+        match self {
+            Reading::Alone { consumer, .. } => Ok(consumer.next().await?.map(event)),
+            Reading::Member(member) => member.next().await,
+        }
     }
 
     /// What is there already.
-    pub fn try_next(&mut self) -> Result<Option<Fetched>, Error> {
-        self.consumer.try_next()
+    pub fn try_next(&mut self) -> Result<Option<GroupEvent>, Error> {
+        match self {
+            Reading::Alone { consumer, .. } => Ok(consumer.try_next()?.map(event)),
+            Reading::Member(member) => member.try_next(),
+        }
+    }
+
+    /// Records of this partition are done, up to, not including, `next_offset`: a group may commit that.
+    pub fn processed(&self, partition: &TopicPartition, next_offset: i64) {
+        if let Reading::Member(member) = self {
+            member.processed(partition, next_offset);
+        }
+    }
+
+    /// Commits and leaves, where there is a group.
+    pub async fn close(self) -> Result<(), Error> {
+        match self {
+            Reading::Alone { .. } => Ok(()),
+            Reading::Member(member) => member.close().await,
+        }
+    }
+}
+
+fn event(fetched: Fetched) -> GroupEvent {
+    match fetched {
+        Fetched::Records(chunk) => GroupEvent::Records(chunk),
+        Fetched::Notice(notice) => GroupEvent::Notice(notice),
     }
 }
 

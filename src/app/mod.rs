@@ -5,9 +5,9 @@ pub mod produce;
 pub mod topics;
 
 pub use crate::kafka::{
-    Acks, Address, AppendError, Chunk, Cluster, Code, Compression, ConfigEntry, ConfigSource, ConnectOptions, Error,
-    Fetched, Header, Headers, Isolation, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition,
-    Record, RecordRef, Shape, Topic, TopicNumber, TopicPartition,
+    Acks, Address, AppendError, Assignor, Chunk, Cluster, Code, Compression, ConfigEntry, ConfigSource, ConnectOptions,
+    Error, GroupConfig, GroupEvent, GroupProtocol, Header, Headers, Isolation, NewRecord, NewTopic, Notice, Offset,
+    OffsetRange, OffsetReset, Partition, Record, RecordRef, Shape, Topic, TopicNumber, TopicPartition,
 };
 pub use crate::{broker, patterns::sample};
 

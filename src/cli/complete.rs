@@ -15,6 +15,11 @@ pub fn topic() -> ArgValueCompleter {
     ArgValueCompleter::new(topics)
 }
 
+/// Completes an argument that is a group.
+pub fn group() -> ArgValueCompleter {
+    ArgValueCompleter::new(|_: &OsStr| Vec::new())
+}
+
 /// Silent about whatever goes wrong: words between a prompt and what is being typed help nobody.
 fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(begun) = current.to_str() else { return Vec::new() };

@@ -13,16 +13,20 @@ use super::{
     stdout,
 };
 use crate::app::{
-    self, Chunk, Cluster, Error, Fetched, Isolation, Notice, Offset, OffsetReset, RecordRef,
+    self, Assignor, Chunk, Cluster, Error, GroupConfig, GroupEvent, GroupProtocol, Isolation, Notice, Offset,
+    OffsetReset, RecordRef, TopicPartition,
     consume::{Options, Reading},
 };
 
 /// Bytes gathered before they are written.
 const WRITE: usize = 64 * 1024;
+/// How long a group's last commit may take.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Consume records: from the beginning on, following, until Ctrl-C
 ///
-/// What is read does not change anything on the broker. Records of transactions that are open or were rolled back are
+/// Without a group nothing changes on the broker. As a member of one (-g) it reads the partitions that the group gives it,
+/// from where the group has come to, and commits what it has printed. Records of transactions that are open or were rolled back are
 /// not shown. On a terminal each record is shown with its place; in a pipe each value is a line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -34,6 +38,7 @@ Examples:
   kafkalab consume orders -p 0 -o 10:20    offsets 10 to 19 of partition 0
   kafkalab consume orders -f '%p %o %k %v\\n'
   kafkalab consume orders -eJ | jq .payload
+  kafkalab consume orders -g audit         a share of it, going on where the group is
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
 130 Ctrl-C, 143 SIGTERM")]
@@ -48,8 +53,28 @@ pub struct Args {
     #[arg(short, long = "partition", value_name = "N", value_delimiter = ',',
           value_parser = clap::value_parser!(i32).range(0..))]
     partitions: Vec<i32>,
+    /// Share the topics with the other members of this group, and remember how far it has come
+    #[arg(short, long, visible_short_alias = 'G', value_name = "GROUP", add = super::complete::group())]
+    group: Option<String>,
+    /// Be this member of the group, also after a restart: nothing moves if it is back within 45 s
+    #[arg(long, value_name = "ID", requires = "group")]
+    instance_id: Option<String>,
+    /// How the group divides partitions; several with commas, of which it takes one that all members know
+    ///
+    /// With cooperative-sticky alone only those partitions stop that go to another member; the others take back everything
+    /// in each rebalance. By default all three are offered.
+    #[arg(long, value_name = "NAME", requires = "group", value_delimiter = ',')]
+    assignor: Vec<Division>,
+    /// Who divides the partitions: the members (classic), or the broker (consumer: KIP-848, Kafka 4)
+    #[arg(long, value_name = "PROTOCOL", requires = "group", default_value = "classic")]
+    group_protocol: Protocol,
+    /// Time between commits
+    #[arg(long, value_name = "TIME", requires = "group", default_value = "5s", value_parser = super::session::duration)]
+    commit_every: Duration,
     /// Where to begin, and after a colon where to end
     ///
+    /// With a group: where to begin in partitions for which it has committed nothing (stored, the default: at their start).
+    /// Otherwise:
     /// start, end, N (this offset), +N (N after the start), -N (N before the end), N:M, :end, @TIME, @TIME:TIME. A time is
     /// 2026-01-31, 2026-01-31T08:30:00Z, seconds or milliseconds since 1970, or -1h (before now). kcat's s@MS and e@MS
     /// are read too.
@@ -107,33 +132,119 @@ enum Reset {
     Error,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Division {
+    Range,
+    #[value(name = "roundrobin", alias = "round-robin")]
+    RoundRobin,
+    CooperativeSticky,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Protocol {
+    Classic,
+    Consumer,
+}
+
 pub async fn run(args: Args, session: &Session) -> Result<Exit> {
     let options = options(&args)?;
     let mut printer = Printer::new(&args, session)?;
     let cluster = session.connect().await?;
     let bounded = options.exit_at_end || options.range.to.is_some();
-    let Some(mut reading) = open(&cluster, &options, bounded, session).await? else { return Ok(session.stop.exit()) };
+    let group = group(&args);
+    let Some(reading) = open(&cluster, &options, group.as_ref(), bounded, session).await? else {
+        return Ok(session.stop.exit());
+    };
     if session.terminal.out.is_terminal && !bounded {
-        session.say(&format!("{}; Ctrl-C to stop", following(&reading)));
+        session.say(&format!("{}; Ctrl-C to stop", following(&reading, &options)));
     }
+    let mut reading = reading;
+    let printed = print_all(&args, &mut printer, &mut reading, session).await;
+    // what was printed is committed whatever ended the printing
+    let closed = tokio::time::timeout(FAREWELL, reading.close()).await;
+    let exit = printed?;
+    match closed {
+        Ok(closed) => closed.wrap_err("leaving the group")?,
+        Err(_) => {
+            session.say("the group's coordinator does not answer: what was printed since the last commit comes again")
+        }
+    }
+    Ok(exit)
+}
+
+/// Until there is no more, enough, or a person stops it.
+async fn print_all(args: &Args, printer: &mut Printer, reading: &mut Reading, session: &Session) -> Result<Exit> {
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 {
-        let fetched = tokio::select! {
+        let event = tokio::select! {
             biased;
             () = session.stop.asked() => return Ok(session.stop.exit()),
-            fetched = reading.next() => fetched,
+            event = reading.next() => event,
             () = silence(args.timeout) => {
                 let limit = args.timeout.unwrap_or_default();
                 return Err(Error::TimedOut { action: "waiting for a record".to_owned(), limit }.into());
             }
         };
-        match fetched.wrap_err("consuming")? {
+        match event.wrap_err("consuming")? {
             None => break,
-            Some(Fetched::Records(chunk)) => left -= printer.chunk(chunk, left)?,
-            Some(Fetched::Notice(notice)) => tell(&notice, session),
+            Some(GroupEvent::Records(chunk)) => {
+                let partition = chunk.partition.clone();
+                let (count, next_offset) = printer.chunk(chunk, left)?;
+                left -= count;
+                reading.processed(&partition, next_offset);
+            }
+            Some(GroupEvent::Notice(notice)) => tell(&notice, session),
+            Some(GroupEvent::Assigned { generation, partitions }) => {
+                session.say(&format!("generation {generation}: got {}", listed(&partitions)));
+            }
+            Some(GroupEvent::Revoked(partitions)) => session.say(&format!("gave up {}", listed(&partitions))),
+            Some(GroupEvent::Lost(partitions)) => session.say(&format!(
+                "lost {}: the group took this member for dead; what was not committed is read again by another one",
+                listed(&partitions)
+            )),
         }
     }
     Ok(Exit::OK)
+}
+
+/// `orders[0-3], payments[1]`
+fn listed(partitions: &[TopicPartition]) -> String {
+    let mut sorted: Vec<&TopicPartition> = partitions.iter().collect();
+    sorted.sort();
+    let mut runs: Vec<(&str, i32, i32)> = Vec::new();
+    for partition in sorted {
+        match runs.last_mut() {
+            Some((topic, _, last)) if *topic == &*partition.topic && *last + 1 == partition.partition => *last += 1,
+            _ => runs.push((&partition.topic, partition.partition, partition.partition)),
+        }
+    }
+    let run = |(topic, first, last): (&str, i32, i32)| match first == last {
+        true => format!("{topic}[{first}]"),
+        false => format!("{topic}[{first}-{last}]"),
+    };
+    match runs.is_empty() {
+        true => "no more partitions".to_owned(),
+        false => runs.into_iter().map(run).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn group(args: &Args) -> Option<GroupConfig> {
+    let assignor = |division: &Division| match division {
+        Division::Range => Assignor::Range,
+        Division::RoundRobin => Assignor::RoundRobin,
+        Division::CooperativeSticky => Assignor::CooperativeSticky,
+    };
+    let mut group = GroupConfig::new(args.group.as_deref()?, Vec::new());
+    if !args.assignor.is_empty() {
+        group.assignors = args.assignor.iter().map(assignor).collect();
+    }
+    group.instance_id = args.instance_id.as_deref().map(Into::into);
+    group.commit_every = args.commit_every;
+    group.protocol = match args.group_protocol {
+        Protocol::Classic => GroupProtocol::Classic,
+        Protocol::Consumer => GroupProtocol::Consumer,
+    };
+    Some(group)
 }
 
 /// The pause that `--timeout` allows; for ever without one.
@@ -156,9 +267,9 @@ fn options(args: &Args) -> Result<Options> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
     let range = offset::parse_all(&texts, now).map_err(|error| Usage(error.to_string()))?;
-    if range.from == Offset::Stored {
+    if range.from == Offset::Stored && args.group.is_none() {
         let usage: color_eyre::Report = Usage("-o stored: the stored offset belongs to a group".to_owned()).into();
-        return Err(usage);
+        return Err(usage.suggestion("name the group with -g"));
     }
     let exit_at_end = args.exit;
     Ok(Options {
@@ -182,10 +293,20 @@ fn options(args: &Args) -> Result<Options> {
 
 /// Opens the topics. Who follows may be first: a topic that is not there yet is waited for, and named. `None` when the
 /// person gave up.
-async fn open(cluster: &Cluster, options: &Options, bounded: bool, session: &Session) -> Result<Option<Reading>> {
+async fn open(
+    cluster: &Cluster,
+    options: &Options,
+    group: Option<&GroupConfig>,
+    bounded: bool,
+    session: &Session,
+) -> Result<Option<Reading>> {
     let mut told = false;
     loop {
-        let unknown = match app::consume::open(cluster, options).await {
+        let reading = match group {
+            Some(group) => app::consume::join(cluster, options, group.clone()).await,
+            None => app::consume::open(cluster, options).await,
+        };
+        let unknown = match reading {
             Ok(reading) => return Ok(Some(reading)),
             Err(Error::UnknownTopic { topic }) => topic,
             Err(error) => return Err(error).wrap_err_with(|| format!("consuming {}", options.topics.join(", "))),
@@ -211,11 +332,14 @@ async fn open(cluster: &Cluster, options: &Options, bounded: bool, session: &Ses
     }
 }
 
-fn following(reading: &Reading) -> String {
-    let mut topics: Vec<&str> = reading.plan.keys().map(|partition| &*partition.topic).collect();
-    topics.dedup();
-    let count = reading.plan.len();
-    format!("following {}, {count} partition{}", topics.join(", "), if count == 1 { "" } else { "s" })
+fn following(reading: &Reading, options: &Options) -> String {
+    let topics = options.topics.join(", ");
+    match reading {
+        Reading::Alone { plan, .. } => {
+            format!("following {topics}, {} partition{}", plan.len(), if plan.len() == 1 { "" } else { "s" })
+        }
+        Reading::Member(_) => format!("joining the group to follow {topics}"),
+    }
 }
 
 /// What happened beside the records, on stderr.
@@ -269,11 +393,15 @@ impl Printer {
         Ok(Self { form, out: Vec::with_capacity(2 * WRITE) })
     }
 
-    /// Prints up to `limit` records; gives how many.
-    fn chunk(&mut self, mut chunk: Chunk, limit: u64) -> Result<u64> {
-        let mut count = 0;
-        while count < limit {
+    /// Prints up to `limit` records; gives how many, and the offset behind what is done.
+    fn chunk(&mut self, mut chunk: Chunk, limit: u64) -> Result<(u64, i64)> {
+        let (mut count, mut next_offset) = (0, chunk.next_offset);
+        loop {
             let record = match chunk.records.next() {
+                Ok(Some(record)) if count == limit => {
+                    next_offset = record.offset; // the first that is not printed
+                    break;
+                }
                 Ok(Some(record)) => record,
                 Ok(None) => break,
                 Err(error) => {
@@ -288,7 +416,7 @@ impl Printer {
             }
         }
         self.flush()?;
-        Ok(count)
+        Ok((count, next_offset))
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     backoff::Backoff,
     connection::{Address, ConnectOptions, Connection},
+    coordinator::Coordinated,
     error::{Error, Result, check},
     wire::{Api, Metadata},
 };
@@ -72,7 +73,11 @@ struct Inner {
     options: ConnectOptions,
     view: Mutex<View>,
     connections: Mutex<HashMap<(Role, NodeId), Slot>>,
+    coordinators: Mutex<Coordinators>,
 }
+
+/// Which broker coordinates what, as last heard.
+pub(crate) type Coordinators = HashMap<(Coordinated, String), NodeId>;
 
 /// Locked while its connection is made, so that two callers do not make two.
 type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
@@ -101,8 +106,8 @@ impl Cluster {
 
     /// The same without a first contact: the first request makes it.
     pub fn lazy(bootstrap: Vec<Address>, options: ConnectOptions) -> Self {
-        let (view, connections) = (Mutex::default(), Mutex::default());
-        Self { inner: Arc::new(Inner { bootstrap, options, view, connections }) }
+        let (view, connections, coordinators) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { bootstrap, options, view, connections, coordinators }) }
     }
 
     pub fn options(&self) -> &ConnectOptions {
@@ -359,6 +364,10 @@ impl Cluster {
             },
             None => self.any().await,
         }
+    }
+
+    pub(crate) fn coordinators(&self) -> &Mutex<Coordinators> {
+        &self.inner.coordinators
     }
 
     fn view(&self) -> MutexGuard<'_, View> {

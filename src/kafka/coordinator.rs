@@ -3,14 +3,14 @@
 use kafka_protocol::{messages::FindCoordinatorRequest, protocol::StrBytes};
 
 use super::{
-    cluster::{Cluster, NodeId, Role, retry},
+    cluster::{Cluster, NodeId, Role, lock, retry},
     connection::Connection,
     error::{Code, Error, Result, check},
     wire::FindCoordinator,
 };
 
 /// What is coordinated under a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Coordinated {
     Group,
     Transactions,
@@ -35,6 +35,9 @@ impl Coordinated {
 impl Cluster {
     /// The broker that coordinates what has this name. One that is being elected is a transient error.
     pub(crate) async fn coordinator(&self, of: Coordinated, name: &str) -> Result<NodeId> {
+        if let Some(node) = lock(self.coordinators()).get(&(of, name.to_owned())) {
+            return Ok(*node);
+        }
         let connection = self.any().await?;
         let key = StrBytes::from_string(name.to_owned());
         let request = FindCoordinatorRequest::default().with_key_type(of.code());
@@ -52,7 +55,13 @@ impl Cluster {
         if !self.lists(node) {
             self.refresh(&[], false).await?;
         }
+        lock(self.coordinators()).insert((of, name.to_owned()), node);
         Ok(node)
+    }
+
+    /// The next question finds the coordinator anew.
+    pub(crate) fn forget_coordinator(&self, of: Coordinated, name: &str) {
+        lock(self.coordinators()).remove(&(of, name.to_owned()));
     }
 
     /// Asks a group's coordinator, found anew after each failure that passes (loading, moving, away), within the request
@@ -63,8 +72,15 @@ impl Cluster {
         ask: impl Fn(Connection) -> F,
     ) -> Result<T> {
         retry(self.options().request_timeout, || async {
-            let node = self.coordinator(Coordinated::Group, group).await?;
-            ask(self.connection(Role::Control, node).await?).await
+            let asked = async {
+                let node = self.coordinator(Coordinated::Group, group).await?;
+                ask(self.connection(Role::Control, node).await?).await
+            };
+            let answer = asked.await;
+            if answer.as_ref().is_err_and(Error::has_moved_coordinator) {
+                self.forget_coordinator(Coordinated::Group, group);
+            }
+            answer
         })
         .await
     }

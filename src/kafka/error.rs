@@ -119,6 +119,15 @@ impl Code {
     pub const UNKNOWN_TOPIC: Code = Code(3);
     pub const COORDINATOR_NOT_AVAILABLE: Code = Code(15);
     pub const NOT_COORDINATOR: Code = Code(16);
+    pub const ILLEGAL_GENERATION: Code = Code(22);
+    pub const INCONSISTENT_GROUP_PROTOCOL: Code = Code(23);
+    pub const UNKNOWN_MEMBER_ID: Code = Code(25);
+    pub const REBALANCE_IN_PROGRESS: Code = Code(27);
+    pub const MEMBER_ID_REQUIRED: Code = Code(79);
+    pub const FENCED_INSTANCE_ID: Code = Code(82);
+    pub const FENCED_MEMBER_EPOCH: Code = Code(110);
+    pub const UNRELEASED_INSTANCE_ID: Code = Code(111);
+    pub const STALE_MEMBER_EPOCH: Code = Code(113);
     pub const INVALID_TOPIC: Code = Code(17);
     pub const TOPIC_ALREADY_EXISTS: Code = Code(36);
     pub const INVALID_PARTITIONS: Code = Code(37);

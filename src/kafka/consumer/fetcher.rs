@@ -16,12 +16,12 @@ use kafka_protocol::{
     },
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 use uuid::Uuid;
 
-use super::{Assignment, Chunk, ConsumerConfig, Fetched, Notice, OffsetReset};
+use super::{Chunk, Claim, Claims, ConsumerConfig, Fetched, Item, Notice, OffsetReset};
 use crate::kafka::{
     backoff::Backoff,
     batch::{Aborted, Records, scan},
@@ -39,6 +39,7 @@ const IDLE_PAUSE: Duration = Duration::from_millis(20);
 const STUCK: u32 = 3;
 
 struct Partition {
+    claim: u64,
     position: i64,
     until: Option<i64>,
     /// Not to be fetched before this time.
@@ -68,7 +69,11 @@ enum Event {
 pub(super) struct Fetcher {
     cluster: Cluster,
     config: ConsumerConfig,
-    queue: mpsc::Sender<Result<Fetched>>,
+    queue: mpsc::Sender<Result<Item>>,
+    /// What to read; `None` when that changes no more.
+    claims: Option<watch::Receiver<Claims>>,
+    /// What of it has been taken up.
+    claimed: Claims,
     partitions: BTreeMap<TopicPartition, Partition>,
     /// Leaders with a fetch on its way.
     busy: HashSet<NodeId>,
@@ -90,25 +95,19 @@ pub(super) struct Fetcher {
 impl Fetcher {
     pub(super) fn new(
         cluster: Cluster,
-        assignments: Vec<Assignment>,
+        claims: watch::Receiver<Claims>,
         config: ConsumerConfig,
-        queue: mpsc::Sender<Result<Fetched>>,
+        queue: mpsc::Sender<Result<Item>>,
     ) -> Self {
         let now = Instant::now();
-        let partitions = assignments
-            .into_iter()
-            .map(|assignment| {
-                let topic_id = cluster.known(&assignment.partition.topic).map_or(Uuid::nil(), |topic| topic.id);
-                let partition = Partition::new(assignment.from, assignment.until, topic_id);
-                (assignment.partition, partition)
-            })
-            .collect();
         Self {
             metadata_due: now + config.metadata_age,
             cluster,
             config,
             queue,
-            partitions,
+            claims: Some(claims),
+            claimed: Claims::new(),
+            partitions: BTreeMap::new(),
             busy: HashSet::new(),
             resting: HashMap::new(),
             events: FuturesUnordered::new(),
@@ -130,16 +129,16 @@ impl Fetcher {
 
     /// Ends with `Err(None)` when the reader is gone.
     async fn work(&mut self) -> Result<(), Option<Error>> {
-        let finished: Vec<TopicPartition> =
-            self.partitions.iter().filter(|(_, p)| p.is_finished()).map(|(key, _)| key.clone()).collect();
-        for partition in finished {
-            self.finish(partition).await?;
-        }
-        while !self.partitions.is_empty() {
+        self.take_up_claims().await?;
+        while self.claims.is_some() || !self.partitions.is_empty() {
             self.ask_metadata();
             let wake = self.fetch();
             let queue = self.queue.clone();
             tokio::select! {
+                changed = changed(&mut self.claims), if self.claims.is_some() => match changed {
+                    true => self.take_up_claims().await?,
+                    false => self.claims = None,
+                },
                 event = self.events.next(), if !self.events.is_empty() => match event {
                     Some(Event::Fetch(answered)) => self.answered(answered).await?,
                     Some(Event::Metadata(result)) => self.metadata(result).await?,
@@ -151,6 +150,26 @@ impl Fetcher {
             }
         }
         Ok(())
+    }
+
+    /// Begins with what is claimed anew, and lets go of what is not claimed any more.
+    async fn take_up_claims(&mut self) -> Result<(), Option<Error>> {
+        let Some(claims) = &mut self.claims else { return Ok(()) };
+        let claims: Claims = claims.borrow_and_update().clone();
+        self.partitions.retain(|key, partition| claims.get(key).is_some_and(|claim| claim.number == partition.claim));
+        let before = std::mem::replace(&mut self.claimed, claims);
+        let new: Vec<_> = self.claimed.iter().filter(|(key, claim)| before.get(*key) != Some(claim)).collect();
+        let mut finished = Vec::new();
+        for (key, claim) in new {
+            let topic_id = self.cluster.known(&key.topic).map_or(Uuid::nil(), |topic| topic.id);
+            let partition = Partition::new(*claim, topic_id);
+            if partition.is_finished() {
+                finished.push(Item::notice(claim.number, Notice::Finished { partition: key.clone() }));
+            } else {
+                self.partitions.insert(key.clone(), partition);
+            }
+        }
+        self.hand_out_all(finished).await
     }
 
     // ---- asking
@@ -279,10 +298,7 @@ impl Fetcher {
             }
         }
         self.fetch();
-        for fetched in ready {
-            self.hand_out(fetched).await?;
-        }
-        Ok(())
+        self.hand_out_all(ready).await
     }
 
     /// One partition's part of an answer.
@@ -291,12 +307,13 @@ impl Fetcher {
         key: TopicPartition,
         data: PartitionData,
         quiet: bool,
-        ready: &mut Vec<Fetched>,
+        ready: &mut Vec<Item>,
     ) -> Result<(), Option<Error>> {
         if data.error_code != 0 {
             return self.partition_trouble(key, data.error_code, ready).await;
         }
         let Some(partition) = self.partitions.get_mut(&key) else { return Ok(()) };
+        let claim = partition.claim;
         partition.gone_since = None;
         let from = partition.position;
         let end = match self.config.isolation {
@@ -307,7 +324,7 @@ impl Fetcher {
         let bytes = data.records.unwrap_or_default();
         let found = scan(&bytes, from).map_err(|error| Some(Error::malformed(&key, error)))?;
         if found.missing > 0 {
-            ready.push(Fetched::Notice(Notice::Gap { partition: key.clone(), at: from, missing: found.missing }));
+            ready.push(Item::notice(claim, Notice::Gap { partition: key.clone(), at: from, missing: found.missing }));
         }
         if found.whole > 0 {
             partition.empty = 0;
@@ -318,7 +335,8 @@ impl Fetcher {
             };
             let records = Records::new(bytes.slice(..found.whole), from, until, aborted);
             let next_offset = found.next_offset.min(until);
-            ready.push(Fetched::Records(Chunk { partition: key.clone(), end, next_offset, records }));
+            let chunk = Chunk { partition: key.clone(), end, next_offset, records };
+            ready.push(Item { claim, fetched: Fetched::Records(chunk) });
         } else if !bytes.is_empty() {
             // a cut batch and nothing else: brokers send at least one whole batch
             return Err(Some(Error::malformed(&key, "a fetch answer without one whole batch")));
@@ -329,16 +347,16 @@ impl Fetcher {
                 partition.empty = 0;
                 partition.position = end;
                 let missing = from.abs_diff(end);
-                ready.push(Fetched::Notice(Notice::Gap { partition: key.clone(), at: from, missing }));
+                ready.push(Item::notice(claim, Notice::Gap { partition: key.clone(), at: from, missing }));
             }
         }
         if partition.position >= end && !partition.caught_up {
             partition.caught_up = true;
-            ready.push(Fetched::Notice(Notice::CaughtUp { partition: key.clone(), end }));
+            ready.push(Item::notice(claim, Notice::CaughtUp { partition: key.clone(), end }));
         }
         if partition.is_finished() {
             self.partitions.remove(&key);
-            ready.push(Fetched::Notice(Notice::Finished { partition: key }));
+            ready.push(Item::notice(claim, Notice::Finished { partition: key }));
         }
         Ok(())
     }
@@ -347,7 +365,7 @@ impl Fetcher {
         &mut self,
         key: TopicPartition,
         code: i16,
-        ready: &mut Vec<Fetched>,
+        ready: &mut Vec<Item>,
     ) -> Result<(), Option<Error>> {
         let pause = Instant::now() + self.backoff.pause();
         let Some(partition) = self.partitions.get_mut(&key) else { return Ok(()) };
@@ -373,7 +391,7 @@ impl Fetcher {
     }
 
     /// The broker does not know the topic: deleted, or deleted and made again.
-    fn topic_gone(&mut self, key: TopicPartition, ready: &mut Vec<Fetched>) -> Result<(), Option<Error>> {
+    fn topic_gone(&mut self, key: TopicPartition, ready: &mut Vec<Item>) -> Result<(), Option<Error>> {
         let known = self.cluster.known(&key.topic);
         let patience = self.config.topic_patience;
         let Some(partition) = self.partitions.get_mut(&key) else { return Ok(()) };
@@ -390,9 +408,9 @@ impl Fetcher {
                 partition.position = 0;
                 partition.not_before = Instant::now();
                 let notice = Notice::Recreated { topic: Arc::clone(&key.topic) };
-                let told = ready.iter().any(|fetched| matches!(fetched, Fetched::Notice(told) if *told == notice));
-                if !told {
-                    ready.push(Fetched::Notice(notice));
+                let is_it = |item: &Item| matches!(&item.fetched, Fetched::Notice(told) if *told == notice);
+                if !ready.iter().any(is_it) {
+                    ready.push(Item::notice(0, notice));
                 }
                 if self.config.offset_reset != OffsetReset::Earliest {
                     self.ask_reset(key);
@@ -436,9 +454,11 @@ impl Fetcher {
             let end = end.first().copied().unwrap_or(to);
             return Err(Some(Error::OffsetOutOfRange { partition: key, offset: from, start: to, end }));
         }
-        self.hand_out(Fetched::Notice(Notice::Reset { partition: key.clone(), from, to })).await?;
-        if self.partitions.get(&key).is_some_and(Partition::is_finished) {
-            self.finish(key).await?;
+        let (claim, finished) = (partition.claim, partition.is_finished());
+        self.hand_out(Item::notice(claim, Notice::Reset { partition: key.clone(), from, to })).await?;
+        if finished {
+            self.partitions.remove(&key);
+            self.hand_out(Item::notice(claim, Notice::Finished { partition: key })).await?;
         }
         Ok(())
     }
@@ -468,21 +488,18 @@ impl Fetcher {
         if self.partitions.keys().any(|key| self.cluster.leader(&key.topic, key.partition).is_none()) {
             self.pause_until = self.pause_until.max(Instant::now() + self.backoff.pause());
         }
-        for fetched in ready {
-            self.hand_out(fetched).await?;
-        }
-        Ok(())
+        self.hand_out_all(ready).await
     }
 
     /// Partitions that were added to a topic since: nothing in them has been missed, so they begin at 0.
-    fn take_up_new(&mut self, ready: &mut Vec<Fetched>) {
+    fn take_up_new(&mut self, ready: &mut Vec<Item>) {
         for name in &self.config.whole_topics {
             let Some(topic) = self.cluster.known(name) else { continue };
             for number in 0..topic.count() {
                 let key = TopicPartition::new(Arc::clone(&topic.name), number);
                 if let Entry::Vacant(place) = self.partitions.entry(key.clone()) {
-                    place.insert(Partition::new(0, None, topic.id));
-                    ready.push(Fetched::Notice(Notice::NewPartition { partition: key }));
+                    place.insert(Partition::new(Claim { number: 0, from: 0, until: None }, topic.id));
+                    ready.push(Item::notice(0, Notice::NewPartition { partition: key }));
                 }
             }
         }
@@ -507,7 +524,7 @@ impl Fetcher {
         }
         if since.elapsed() > Duration::from_secs(1) && !self.said_waiting {
             self.said_waiting = true;
-            self.hand_out(Fetched::Notice(Notice::Waiting { cause: error.to_string() })).await?;
+            self.hand_out(Item::notice(0, Notice::Waiting { cause: error.to_string() })).await?;
         }
         Ok(())
     }
@@ -516,25 +533,49 @@ impl Fetcher {
         self.away_since = None;
         self.backoff.reset();
         if std::mem::take(&mut self.said_waiting) {
-            self.hand_out(Fetched::Notice(Notice::Resumed)).await?;
+            self.hand_out(Item::notice(0, Notice::Resumed)).await?;
         }
         Ok(())
     }
 
-    async fn finish(&mut self, partition: TopicPartition) -> Result<(), Option<Error>> {
-        self.partitions.remove(&partition);
-        self.hand_out(Fetched::Notice(Notice::Finished { partition })).await
+    async fn hand_out_all(&mut self, items: Vec<Item>) -> Result<(), Option<Error>> {
+        for item in items {
+            self.hand_out(item).await?;
+        }
+        Ok(())
     }
 
-    async fn hand_out(&mut self, fetched: Fetched) -> Result<(), Option<Error>> {
-        self.queue.send(Ok(fetched)).await.map_err(|_| None)
+    async fn hand_out(&mut self, item: Item) -> Result<(), Option<Error>> {
+        self.queue.send(Ok(item)).await.map_err(|_| None)
+    }
+}
+
+/// False when nobody can change the claims any more.
+async fn changed(claims: &mut Option<watch::Receiver<Claims>>) -> bool {
+    match claims {
+        Some(claims) => claims.changed().await.is_ok(),
+        None => false,
+    }
+}
+
+impl Item {
+    fn notice(claim: u64, notice: Notice) -> Self {
+        Self { claim, fetched: Fetched::Notice(notice) }
     }
 }
 
 impl Partition {
-    fn new(position: i64, until: Option<i64>, topic_id: Uuid) -> Self {
-        let not_before = Instant::now();
-        Self { position, until, not_before, empty: 0, caught_up: false, gone_since: None, topic_id }
+    fn new(claim: Claim, topic_id: Uuid) -> Self {
+        Self {
+            claim: claim.number,
+            position: claim.from,
+            until: claim.until,
+            not_before: Instant::now(),
+            empty: 0,
+            caught_up: false,
+            gone_since: None,
+            topic_id,
+        }
     }
 
     fn is_finished(&self) -> bool {

@@ -14,9 +14,12 @@
 
 mod fetcher;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use super::{
     batch::Records,
@@ -89,6 +92,25 @@ pub struct Assignment {
     pub until: Option<i64>,
 }
 
+/// Partitions that come and go while they are read, as a group assigns them.
+pub(crate) type Claims = BTreeMap<TopicPartition, Claim>;
+
+/// A partition that is claimed. One that is given up and claimed again has another number, and what was fetched under the
+/// old one is known by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub number: u64,
+    pub from: i64,
+    pub until: Option<i64>,
+}
+
+/// What was fetched, and under which claim; 0 where it is about no single partition, or without a group.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub claim: u64,
+    pub fetched: Fetched,
+}
+
 /// What a consumer hands out.
 #[derive(Debug)]
 pub enum Fetched {
@@ -131,15 +153,25 @@ pub enum Notice {
 /// Reads the partitions that it was given. Ends its task when it is dropped.
 #[derive(Debug)]
 pub struct Consumer {
-    fetched: mpsc::Receiver<Result<Fetched>>,
+    fetched: mpsc::Receiver<Result<Item>>,
     fetcher: JoinHandle<()>,
 }
 
 impl Consumer {
     /// Begins to read.
     pub fn start(cluster: Cluster, assignments: Vec<Assignment>, config: ConsumerConfig) -> Self {
+        let claim = |assignment: Assignment| {
+            (assignment.partition, Claim { number: 0, from: assignment.from, until: assignment.until })
+        };
+        // nobody will change them any more: the fetcher ends with the last one
+        let (_, claims) = watch::channel(assignments.into_iter().map(claim).collect());
+        Self::follow(cluster, claims, config)
+    }
+
+    /// Reads what is claimed, as it changes; ends when nothing is and nobody can change that.
+    pub(crate) fn follow(cluster: Cluster, claims: watch::Receiver<Claims>, config: ConsumerConfig) -> Self {
         let (queue, fetched) = mpsc::channel(QUEUE);
-        let fetcher = tokio::spawn(fetcher::Fetcher::new(cluster, assignments, config, queue).run());
+        let fetcher = tokio::spawn(fetcher::Fetcher::new(cluster, claims, config, queue).run());
         Self { fetched, fetcher }
     }
 
@@ -148,13 +180,18 @@ impl Consumer {
     /// # Errors
     /// What cannot be mended by trying again; nothing comes after it.
     pub async fn next(&mut self) -> Result<Option<Fetched>> {
+        Ok(self.next_item().await?.map(|item| item.fetched))
+    }
+
+    /// The same with its claim. Cancel safe.
+    pub(crate) async fn next_item(&mut self) -> Result<Option<Item>> {
         self.fetched.recv().await.transpose()
     }
 
     /// What is there already, without waiting.
     pub fn try_next(&mut self) -> Result<Option<Fetched>> {
         match self.fetched.try_recv() {
-            Ok(fetched) => fetched.map(Some),
+            Ok(item) => item.map(|item| Some(item.fetched)),
             Err(mpsc::error::TryRecvError::Empty) => Ok(None),
             Err(mpsc::error::TryRecvError::Disconnected) => Err(Error::Closed),
         }

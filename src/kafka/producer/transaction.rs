@@ -1,11 +1,7 @@
 //! Transactions on the wire (KIP-98, with KIP-360's recovery): the identity that fences, the partitions that take part,
 //! the end.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kafka_protocol::{
     messages::{
@@ -16,7 +12,7 @@ use kafka_protocol::{
 };
 
 use super::super::{
-    cluster::{Cluster, NodeId, Role, lock, retry, topic_name},
+    cluster::{Cluster, Role, retry, topic_name},
     coordinator::Coordinated,
     error::{Code, Error, Result},
     wire::{AddPartitionsToTxn, EndTxn, InitProducerId},
@@ -43,7 +39,6 @@ pub(super) async fn init_producer_id(cluster: &Cluster) -> Result<(i64, i16)> {
 pub(super) struct Transaction {
     id: Arc<str>,
     timeout: Duration,
-    coordinator: Option<NodeId>,
     pub(super) identity: (i64, i16),
     pub(super) open: bool,
     /// A record failed: nothing but a roll back can follow.
@@ -54,15 +49,8 @@ pub(super) struct Transaction {
 impl Transaction {
     /// Takes the id over: the coordinator rolls back what its former owner left open and raises the epoch.
     pub(super) async fn start(cluster: &Cluster, id: Arc<str>, timeout: Duration) -> Result<Self> {
-        let mut transaction = Self {
-            id,
-            timeout,
-            coordinator: None,
-            identity: (-1, -1),
-            open: false,
-            failed: None,
-            partitions: HashSet::new(),
-        };
+        let mut transaction =
+            Self { id, timeout, identity: (-1, -1), open: false, failed: None, partitions: HashSet::new() };
         transaction.init(cluster).await?;
         Ok(transaction)
     }
@@ -150,7 +138,7 @@ impl Transaction {
 
     /// Asks the coordinator, finding it anew when it has moved.
     async fn ask<T, F>(
-        &mut self,
+        &self,
         cluster: &Cluster,
         limit: Duration,
         action: String,
@@ -159,29 +147,24 @@ impl Transaction {
     where
         F: Future<Output = Result<(i16, T)>>,
     {
-        let known = Mutex::new(self.coordinator);
         let id = &self.id;
-        let result = retry(limit, || async {
-            // whatever goes wrong, the next try looks for it again
-            let coordinator = lock(&known).take();
-            let node = match coordinator {
-                Some(node) => node,
-                None => cluster.coordinator(Coordinated::Transactions, id).await?,
+        retry(limit, || async {
+            let node = cluster.coordinator(Coordinated::Transactions, id).await?;
+            let answer = match cluster.connection(Role::Control, node).await {
+                Ok(connection) => request(connection).await,
+                Err(error) => Err(error),
             };
-            let connection = cluster.connection(Role::Control, node).await?;
-            let (code, answer) = request(connection).await?;
-            match Code(code).known() {
-                None => {
-                    *lock(&known) = Some(node);
-                    Ok(answer)
-                }
-                Some(error) if is_fence(error.code()) => Err(Error::Fenced { id: Arc::clone(id) }),
-                Some(_) => Err(Error::broker(&action, code)),
-            }
+            let error = match answer {
+                Ok((0, answer)) => return Ok(answer),
+                Ok((code, _)) if is_fence(code) => Error::Fenced { id: Arc::clone(id) },
+                Ok((code, _)) => Error::broker(&action, code),
+                Err(error) => error,
+            };
+            // whatever went wrong, the next try looks for it again
+            cluster.forget_coordinator(Coordinated::Transactions, id);
+            Err(error)
         })
-        .await;
-        self.coordinator = *lock(&known);
-        result
+        .await
     }
 
     pub(super) fn fenced(&self) -> Error {
