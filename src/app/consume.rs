@@ -141,6 +141,14 @@ impl Reading {
         }
     }
 
+    /// What this member of a group owns; without a group nothing.
+    pub fn owned(&self) -> Vec<TopicPartition> {
+        match self {
+            Reading::Alone { .. } => Vec::new(),
+            Reading::Member(member) => member.owned().cloned().collect(),
+        }
+    }
+
     /// Commits and leaves, where there is a group.
     pub async fn close(self) -> Result<(), Error> {
         match self {

@@ -195,7 +195,8 @@ async fn print_all(args: &Args, printer: &mut Printer, reading: &mut Reading, se
             }
             Some(GroupEvent::Notice(notice)) => tell(&notice, session),
             Some(GroupEvent::Assigned { generation, partitions }) => {
-                session.say(&format!("generation {generation}: got {}", listed(&partitions)));
+                let owned = reading.owned();
+                session.say(&format!("generation {generation}: {}", share(&partitions, &owned)));
             }
             Some(GroupEvent::Revoked(partitions)) => session.say(&format!("gave up {}", listed(&partitions))),
             Some(GroupEvent::Lost(partitions)) => session.say(&format!(
@@ -205,6 +206,14 @@ async fn print_all(args: &Args, printer: &mut Printer, reading: &mut Reading, se
         }
     }
     Ok(Exit::OK)
+}
+
+fn share(new: &[TopicPartition], owned: &[TopicPartition]) -> String {
+    match (new.is_empty(), owned.is_empty()) {
+        (false, _) => format!("got {}", listed(new)),
+        (true, false) => format!("keeps {}", listed(owned)),
+        (true, true) => "no partitions for this member so far".to_owned(),
+    }
 }
 
 /// `orders[0-3], payments[1]`
@@ -222,10 +231,7 @@ fn listed(partitions: &[TopicPartition]) -> String {
         true => format!("{topic}[{first}]"),
         false => format!("{topic}[{first}-{last}]"),
     };
-    match runs.is_empty() {
-        true => "no more partitions".to_owned(),
-        false => runs.into_iter().map(run).collect::<Vec<_>>().join(", "),
-    }
+    runs.into_iter().map(run).collect::<Vec<_>>().join(", ")
 }
 
 fn group(args: &Args) -> Option<GroupConfig> {

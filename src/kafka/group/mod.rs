@@ -62,8 +62,9 @@ use super::{
 pub use assignor::Assignor;
 pub(crate) use protocol::{Subscription, decode_assignment};
 
-/// How long a member that reads to the end and owns nothing waits for a share.
-const WAIT_FOR_A_SHARE: Duration = Duration::from_secs(5);
+/// How long a member that reads to the end and owns nothing waits for a share: two heartbeats of KIP-848, whose coordinator
+/// may take its time to divide (`group.consumer.assignment.interval.ms`).
+const WAIT_FOR_A_SHARE: Duration = Duration::from_secs(11);
 
 /// Who divides the partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
