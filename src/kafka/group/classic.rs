@@ -277,6 +277,7 @@ impl Classic {
 
     /// Static members do not say farewell: who comes back with the same name finds its partitions (KIP-345).
     fn stop(&mut self) -> Vec<Action> {
+        (self.releasing, self.owned) = (0, BTreeSet::new());
         if self.member_id.is_empty() || self.config.instance_id.is_some() {
             return self.left();
         }

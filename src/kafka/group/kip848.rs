@@ -187,6 +187,7 @@ impl Kip848 {
     }
 
     fn stop(&mut self) -> Vec<Action> {
+        (self.releasing, self.owned) = (0, BTreeSet::new());
         if self.epoch == JOIN {
             return self.end(Ok(()));
         }

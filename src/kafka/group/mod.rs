@@ -28,6 +28,8 @@ mod membership;
 mod progress;
 mod protocol;
 mod requests;
+#[cfg(test)]
+mod simulation;
 
 use std::{
     collections::{HashMap, HashSet},

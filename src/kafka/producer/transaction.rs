@@ -14,7 +14,7 @@ use kafka_protocol::{
 use super::super::{
     cluster::{Cluster, Role, retry, topic_name},
     coordinator::Coordinated,
-    error::{Code, Error, Result},
+    error::{Error, Result},
     wire::{AddPartitionsToTxn, EndTxn, InitProducerId},
 };
 
