@@ -193,3 +193,6 @@ impl Division {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
