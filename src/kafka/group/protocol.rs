@@ -28,8 +28,8 @@ use super::{
     assignor::Assignor,
 };
 
-/// The first version that carries the generation of what is owned. Java since 0.9 and librdkafka read it: who knows an
-/// older version only stops earlier.
+/// The first version that carries the generation of what is owned. Java and librdkafka read it whatever they know
+/// themselves: who knows an older version stops earlier.
 const SUBSCRIPTION_VERSION: i16 = 2;
 /// All versions so far have the same fields.
 const ASSIGNMENT_VERSION: i16 = 0;
@@ -51,7 +51,8 @@ impl Subscription {
         let owned = by_topic(&self.owned).map(|(topic, partitions)| {
             consumer_protocol_subscription::TopicPartition::default().with_topic(topic).with_partitions(partitions)
         });
-        // Java's assignor before 3.3 looks for the generation here. Empty and not null, which Kafka 0.9 could not read.
+        // Java's assignor looks for the generation here where it does not know version 2. Empty and not null, as librdkafka
+        // writes it: Kafka 0.9 cannot read null.
         let user_data = if assignor.is_cooperative() {
             Bytes::copy_from_slice(&self.generation.to_be_bytes())
         } else {
@@ -249,7 +250,7 @@ mod tests {
         assert!(decoded(&[b"\0\x01", TOPICS, most, OWNED].concat()).is_err());
         assert!(decoded(&[b"\0\x01", TOPICS, NULL, most, b"\0\x01a"].concat()).is_err());
         assert!(decoded(&[b"\0\x01", TOPICS, NULL, b"\0\0\0\x01\0\x01a", most].concat()).is_err());
-        assert!(decoded(&[b"\0\0", &NULL[..]].concat()).is_err(), "topics cannot be null");
+        assert!(decoded(&[b"\0\0", NULL].concat()).is_err(), "topics cannot be null");
         assert!(decode_assignment([b"\0\0", &most[..]].concat().into()).is_err());
     }
 

@@ -1,5 +1,6 @@
 //! What the tests of the assignors share, and what holds for every group.
 
+mod java;
 mod properties;
 mod rounds;
 
