@@ -2,9 +2,9 @@
 //! moves is nobody's for one round.
 //!
 //! ```text
-//! 1 keep    what a member owns and still wants stays with it
-//! 2 place   each partition without an owner goes to its smallest subscriber
-//! 3 level   while one member has two more than another that could take one of them, one moves
+//! 1 keep   what a member owns and still wants stays with it
+//! 2 place  each partition without an owner goes to its smallest subscriber
+//! 3 level  while one member has two more than another that could take one of them, one moves
 //! 4 hold   what changed owners in 1-3 is left out; the old owner gives it up and the group joins again
 //! ```
 //!
