@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
         ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicName, consumer_protocol_assignment,
@@ -28,8 +28,8 @@ use super::{
     assignor::Assignor,
 };
 
-/// The first version that carries the generation of what is owned. Java since 0.9 and librdkafka read it: who knows an
-/// older version only stops earlier.
+/// The first version that carries the generation of what is owned. Java and librdkafka read it whatever they know
+/// themselves: who knows an older version stops earlier.
 const SUBSCRIPTION_VERSION: i16 = 2;
 /// All versions so far have the same fields.
 const ASSIGNMENT_VERSION: i16 = 0;
@@ -51,7 +51,8 @@ impl Subscription {
         let owned = by_topic(&self.owned).map(|(topic, partitions)| {
             consumer_protocol_subscription::TopicPartition::default().with_topic(topic).with_partitions(partitions)
         });
-        // Java's assignor before 3.3 looks for the generation here. Empty and not null, which Kafka 0.9 could not read.
+        // Java's assignor looks for the generation here where it does not know version 2. Empty and not null, as librdkafka
+        // writes it: Kafka 0.9 cannot read null.
         let user_data = if assignor.is_cooperative() {
             Bytes::copy_from_slice(&self.generation.to_be_bytes())
         } else {
@@ -68,13 +69,19 @@ impl Subscription {
     /// # Errors
     /// `Malformed`: the bytes are no subscription of a consumer. The coordinator does not check what members send.
     pub(crate) fn decode(bytes: Bytes) -> Result<Self> {
-        let message: ConsumerProtocolSubscription = read(bytes, "a group member's subscription")?;
-        let owned = message.owned_partitions.into_iter().flat_map(|of| spread(of.topic, of.partitions));
-        // As CooperativeStickyAssignor.java does: the field is believed; where it is missing, the user data.
-        let generation = match message.generation_id {
-            0.. => message.generation_id,
-            _ => message.user_data.map_or(NO_GENERATION, generation_in),
+        let origin = "a group member's subscription";
+        // without the generation: the guard would take a number as high as one may become for a lie about a length
+        let (message, version, mut rest) = read::<ConsumerProtocolSubscription>(bytes, 1, origin)?;
+        let field = match version {
+            2.. => generation_in(&rest.try_get_bytes(4).map_err(|error| Error::malformed(origin, error))?),
+            _ => NO_GENERATION,
         };
+        // As CooperativeStickyAssignor.java does: the field is believed; where it is missing, the user data.
+        let generation = match field {
+            NO_GENERATION => message.user_data.as_ref().map_or(NO_GENERATION, generation_in),
+            known => known,
+        };
+        let owned = message.owned_partitions.into_iter().flat_map(|of| spread(of.topic, of.partitions));
         Ok(Self {
             topics: message.topics.iter().map(|topic| Arc::from(topic.as_str())).collect(),
             owned: owned.collect(),
@@ -83,9 +90,9 @@ impl Subscription {
     }
 }
 
-/// Java's cooperative-sticky has the generation there and nothing else; what is longer belongs to another assignor.
-fn generation_in(user_data: Bytes) -> i32 {
-    <[u8; 4]>::try_from(&*user_data).map_or(NO_GENERATION, i32::from_be_bytes).max(NO_GENERATION)
+/// Java's cooperative-sticky has it in the user data and nothing else; what is longer belongs to another assignor.
+fn generation_in(bytes: &Bytes) -> i32 {
+    <[u8; 4]>::try_from(&**bytes).map_or(NO_GENERATION, i32::from_be_bytes).max(NO_GENERATION)
 }
 
 /// A member's partitions, as the leader sends them with SyncGroup.
@@ -107,7 +114,8 @@ pub(crate) fn decode_assignment(bytes: Bytes) -> Result<Vec<TopicPartition>> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    let message: ConsumerProtocolAssignment = read(bytes, "the group leader's assignment")?;
+    let highest = ConsumerProtocolAssignment::VERSIONS.max;
+    let (message, ..) = read::<ConsumerProtocolAssignment>(bytes, highest, "the group leader's assignment")?;
     Ok(message.assigned_partitions.into_iter().flat_map(|of| spread(of.topic, of.partitions)).collect())
 }
 
@@ -118,14 +126,16 @@ fn with_version(version: i16, message: &impl Encodable) -> Bytes {
     bytes.freeze()
 }
 
-/// Behind the guard, as answers are: a lie about a length is an error before memory is asked for.
-fn read<M: Message + Decodable>(bytes: Bytes, origin: &str) -> Result<M> {
+/// The fields up to those of version `highest`, the version that the bytes are of, and the bytes that are left. Behind
+/// the guard, as answers are: a lie about a length is an error before memory is asked for.
+fn read<M: Decodable>(bytes: Bytes, highest: i16, origin: &str) -> Result<(M, i16, Guarded)> {
     let mut bytes = Guarded::new(bytes, false);
-    let version = bytes::Buf::try_get_i16(&mut bytes).map_err(|error| Error::malformed(origin, error))?;
-    if version < M::VERSIONS.min {
+    let version = bytes.try_get_i16().map_err(|error| Error::malformed(origin, error))?;
+    if version < 0 {
         return Err(Error::malformed(origin, format_args!("version {version}")));
     }
-    M::decode(&mut bytes, version.min(M::VERSIONS.max)).map_err(|error| Error::malformed(origin, error))
+    let message = M::decode(&mut bytes, version.min(highest)).map_err(|error| Error::malformed(origin, error))?;
+    Ok((message, version, bytes))
 }
 
 fn spread(topic: TopicName, partitions: Vec<i32>) -> impl Iterator<Item = TopicPartition> {
@@ -145,4 +155,137 @@ fn by_topic(partitions: &[TopicPartition]) -> impl Iterator<Item = (TopicName, V
 /// A name too long for its 16-bit length is no topic's name: Kafka's have 249 characters at most.
 fn on_the_wire(name: &Arc<str>) -> Option<StrBytes> {
     i16::try_from(name.len()).is_ok().then(|| StrBytes::from_string(name.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn subscription(topics: &[&str], owned: &[(&str, i32)], generation: i32) -> Subscription {
+        Subscription {
+            topics: topics.iter().map(|&topic| topic.into()).collect(),
+            owned: owned.iter().map(|&(topic, partition)| TopicPartition::new(topic, partition)).collect(),
+            generation,
+        }
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Subscription> {
+        Subscription::decode(Bytes::copy_from_slice(bytes))
+    }
+
+    /// By hand, after ConsumerProtocolSubscription.json; each field is there from a version on.
+    const TOPICS: &[u8] = b"\0\0\0\x02\0\x01a\0\x02bc";
+    const NULL: &[u8] = b"\xff\xff\xff\xff";
+    const OWNED: &[u8] = b"\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07";
+    const GENERATION: &[u8] = b"\0\0\0\x05";
+    const RACK: &[u8] = b"\0\x01r";
+
+    #[test]
+    fn each_version_is_read_as_kafka_writes_it() {
+        let owned = [("a", 0), ("a", 7)];
+        let cases: [(&[&[u8]], _); 4] = [
+            (&[b"\0\0", TOPICS, NULL], subscription(&["a", "bc"], &[], -1)),
+            (&[b"\0\x01", TOPICS, NULL, OWNED], subscription(&["a", "bc"], &owned, -1)),
+            (&[b"\0\x02", TOPICS, NULL, OWNED, GENERATION], subscription(&["a", "bc"], &owned, 5)),
+            (&[b"\0\x03", TOPICS, NULL, OWNED, GENERATION, RACK], subscription(&["a", "bc"], &owned, 5)),
+        ];
+        for (parts, expected) in cases {
+            assert_eq!(decoded(&parts.concat()).expect("a version"), expected);
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_read_as_far_as_it_is_known_and_bytes_behind_are_borne() {
+        let expected = subscription(&["a", "bc"], &[("a", 0), ("a", 7)], 5);
+        let newer = [b"\x01\0", TOPICS, NULL, OWNED, GENERATION, RACK, b"new"].concat();
+        assert_eq!(decoded(&newer).expect("version 256"), expected);
+        // librdkafka writes all the fields that it knows under version 1
+        let older = [b"\0\x01", TOPICS, NULL, OWNED, GENERATION, NULL].concat();
+        assert_eq!(decoded(&older).expect("version 1"), Subscription { generation: -1, ..expected });
+        assert!(decoded(&[b"\xff\xff", TOPICS, NULL].concat()).is_err());
+    }
+
+    #[test]
+    fn the_generation_in_the_user_data_counts_where_the_field_is_missing() {
+        let user_data = b"\0\0\0\x04\0\0\0\x09";
+        let generation = |parts: &[&[u8]]| decoded(&parts.concat()).expect("a subscription").generation;
+        assert_eq!(generation(&[b"\0\x01", TOPICS, user_data, OWNED]), 9);
+        assert_eq!(generation(&[b"\0\x02", TOPICS, user_data, OWNED, GENERATION]), 5);
+        assert_eq!(generation(&[b"\0\x02", TOPICS, user_data, OWNED, NULL]), 9);
+        // another assignor's: the eager sticky one begins with a count
+        assert_eq!(generation(&[b"\0\x01", TOPICS, b"\0\0\0\x08\0\0\0\0\0\0\0\x09", OWNED]), -1);
+        assert_eq!(generation(&[b"\0\x01", TOPICS, b"\0\0\0\x04\x80\0\0\0", OWNED]), -1);
+    }
+
+    #[test]
+    fn what_is_written_is_version_two_sorted_with_each_topic_once() {
+        let given = subscription(&["bc", "a"], &[("a", 0), ("b", 1), ("a", 7)], 5);
+        let owned = b"\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x07\0\x01b\0\0\0\x01\0\0\0\x01";
+        let cooperative = [b"\0\x02", TOPICS, b"\0\0\0\x04", GENERATION, owned, GENERATION].concat();
+        assert_eq!(given.encode(Assignor::CooperativeSticky), cooperative);
+        let eager = [b"\0\x02", TOPICS, b"\0\0\0\0", owned, GENERATION].concat();
+        assert_eq!(given.encode(Assignor::Range), eager);
+    }
+
+    #[test]
+    fn an_assignment_comes_back_and_no_bytes_are_no_partitions() {
+        let given = [TopicPartition::new("a", 3), TopicPartition::new("b", 1), TopicPartition::new("a", 0)];
+        let bytes = encode_assignment(&given);
+        assert_eq!(bytes, &b"\0\0\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\x03\0\0\0\0\0\x01b\0\0\0\x01\0\0\0\x01\0\0\0\0"[..]);
+        let back = decode_assignment(bytes).expect("an assignment");
+        assert_eq!(back, [given[0].clone(), given[2].clone(), given[1].clone()]);
+        assert_eq!(decode_assignment(Bytes::new()).expect("nothing"), []);
+        // Java: version 3, null user data
+        let java = [b"\0\x03", OWNED, NULL].concat();
+        let java = decode_assignment(java.into()).expect("Java's");
+        assert_eq!(java, [TopicPartition::new("a", 0), TopicPartition::new("a", 7)]);
+    }
+
+    #[test]
+    fn a_lie_about_a_length_is_an_error() {
+        let most = b"\x7f\xff\xff\xff";
+        assert!(decoded(&[b"\0\0", &most[..]].concat()).is_err());
+        assert!(decoded(&[b"\0\x01", TOPICS, most, OWNED].concat()).is_err());
+        assert!(decoded(&[b"\0\x01", TOPICS, NULL, most, b"\0\x01a"].concat()).is_err());
+        assert!(decoded(&[b"\0\x01", TOPICS, NULL, b"\0\0\0\x01\0\x01a", most].concat()).is_err());
+        assert!(decoded(&[b"\0\0", NULL].concat()).is_err(), "topics cannot be null");
+        assert!(decode_assignment([b"\0\0", &most[..]].concat().into()).is_err());
+    }
+
+    #[test]
+    fn a_name_that_the_wire_cannot_carry_is_left_out() {
+        let long = "x".repeat(40_000);
+        let given = subscription(&[&long, "a"], &[(&long, 1)], 1);
+        let read = Subscription::decode(given.encode(Assignor::Range)).expect("a subscription");
+        assert_eq!(read, subscription(&["a"], &[], 1));
+    }
+
+    proptest! {
+        #[test]
+        fn any_subscription_comes_back(
+            topics in proptest::collection::btree_set("[a-z]{1,9}", 0..6),
+            owned in proptest::collection::btree_set(("[a-z]{1,3}", 0..50i32), 0..20),
+            generation in -1..i32::MAX,
+            cooperative: bool,
+        ) {
+            let given = Subscription {
+                topics: topics.iter().map(|topic| topic.as_str().into()).collect(),
+                owned: owned.iter().map(|(topic, partition)| TopicPartition::new(topic.as_str(), *partition)).collect(),
+                generation,
+            };
+            let assignor = if cooperative { Assignor::CooperativeSticky } else { Assignor::RoundRobin };
+            prop_assert_eq!(Subscription::decode(given.encode(assignor)).expect("our own bytes"), given);
+        }
+
+        #[test]
+        fn any_bytes_are_an_answer_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0..60usize) {
+            let _ = decoded(&bytes);
+            let _ = decode_assignment(bytes.into());
+            let whole = [b"\0\x03", TOPICS, NULL, OWNED, GENERATION].concat();
+            let cut = cut.min(whole.len() - 1);
+            prop_assert!(decoded(&whole[..cut]).is_err(), "cut at {}", cut);
+        }
+    }
 }

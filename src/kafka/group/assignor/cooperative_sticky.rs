@@ -2,10 +2,10 @@
 //! moves is nobody's for one round.
 //!
 //! ```text
-//! 1 keep    what a member owns and still wants stays with it
-//! 2 place   each partition without an owner goes to its smallest subscriber
-//! 3 level   while one member has two more than another that could take one of them, one moves
-//! 4 withhold what changed owners in 1-3 is left out; the old owner gives it up and the group joins again
+//! 1 keep   what a member owns and still wants stays with it
+//! 2 place  each partition without an owner goes to its smallest subscriber
+//! 3 level  while one member has two more than another that could take one of them, one moves
+//! 4 hold   what changed owners in 1-3 is left out; the old owner gives it up and the group joins again
 //! ```
 //!
 //! Balanced is what `AbstractStickyAssignor.java` calls so: no single move would bring two members closer together. The
@@ -74,8 +74,8 @@ struct Claim {
     contested: bool,
 }
 
-/// The claim of the latest generation for each partition that exists. A member that was away claims what may long be
-/// another's.
+/// The claim of the latest generation for each partition. A member that was away claims what may long be another's; what
+/// is gone may be claimed too, and is asked for by nobody.
 fn claims(members: &[&Member], topics: &[Topic]) -> HashMap<Partition, Claim> {
     let numbers: HashMap<&str, usize> = topics.iter().zip(0..).map(|(topic, at)| (&*topic.name, at)).collect();
     let mut claims = HashMap::<Partition, Claim>::new();
@@ -83,9 +83,6 @@ fn claims(members: &[&Member], topics: &[Topic]) -> HashMap<Partition, Claim> {
         let generation = member.subscription.generation;
         for owned in &member.subscription.owned {
             let Some(&topic) = numbers.get(&*owned.topic) else { continue };
-            if !(0..topics[topic].count).contains(&owned.partition) {
-                continue;
-            }
             let partition = Partition { number: owned.partition, topic };
             let claim = claims.entry(partition).or_insert(Claim { by, generation, contested: false });
             if generation > claim.generation {
@@ -110,7 +107,7 @@ struct Division {
     claims: HashMap<Partition, Claim>,
     held: Vec<BTreeSet<Held>>,
     /// `common[from][to]`: how many of `from`'s partitions `to` subscribes to.
-    common: Vec<Vec<usize>>,
+    common: Vec<Vec<u32>>,
 }
 
 impl Division {
@@ -193,3 +190,6 @@ impl Division {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
