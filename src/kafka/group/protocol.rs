@@ -16,7 +16,7 @@ use kafka_protocol::{
         ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicName, consumer_protocol_assignment,
         consumer_protocol_subscription,
     },
-    protocol::{Decodable, Encodable, Message, StrBytes},
+    protocol::{Decodable, Encodable, Message, StrBytes, buf::ByteBuf},
 };
 
 use super::{
