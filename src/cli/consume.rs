@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "PROTOCOL", requires = "group", default_value = "classic")]
     group_protocol: Protocol,
     /// Time between commits
-    #[arg(long, value_name = "TIME", requires = "group", default_value = "5s", value_parser = super::session::duration)]
+    #[arg(long, value_name = "TIME", requires = "group", default_value = "1s", value_parser = super::session::duration)]
     commit_every: Duration,
     /// Where to begin, and after a colon where to end
     ///

@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod house;
 mod idle;
+mod lessons;
 mod load;
 mod partitions;
 mod process;

@@ -106,6 +106,11 @@ impl Running {
         wait(&self.stderr, text, |said| String::from_utf8_lossy(said).contains(text));
     }
 
+    /// What it has said on stderr so far.
+    pub fn stderr_so_far(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.0.lock().unwrap().0).into_owned()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the program runs");
     }
