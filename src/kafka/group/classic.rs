@@ -21,7 +21,7 @@ use std::{
 
 use super::{
     assignor::{Assignor, Member},
-    membership::{Action, Ask, Event, Joined, Membership, Verdict, verdict},
+    membership::{Action, Ask, Event, Joined, Membership, Pace, Verdict, verdict},
 };
 use crate::kafka::{
     backoff::Backoff,
@@ -47,6 +47,7 @@ pub(crate) struct Classic {
     /// And how many partitions they had when they were divided.
     divided: Option<BTreeMap<Arc<str>, i32>>,
     wake_at: Option<Instant>,
+    pace: Pace,
     backoff: Backoff,
 }
 
@@ -96,6 +97,7 @@ impl Classic {
             watched: BTreeSet::new(),
             divided: None,
             wake_at: None,
+            pace: Pace::quick(),
             backoff: Backoff::default(),
         }
     }
@@ -176,7 +178,8 @@ impl Classic {
         let moved: Vec<_> = self.owned.difference(&assigned).cloned().collect();
         self.owned = assigned;
         self.state = State::Stable;
-        self.wake_at = Some(now + self.config.heartbeat_interval);
+        self.pace = Pace::quick();
+        self.wake_at = Some(now + self.pace.pause(self.config.heartbeat_interval));
         let mut actions = vec![Action::Give(added)];
         if !moved.is_empty() {
             // the second round gives them to their new owners
@@ -313,7 +316,7 @@ impl Membership for Classic {
             Event::Synced(assigned) => self.synced(assigned, now),
             Event::Beaten => {
                 self.backoff.reset();
-                self.wake_at = Some(now + self.config.heartbeat_interval);
+                self.wake_at = Some(now + self.pace.pause(self.config.heartbeat_interval));
                 Vec::new()
             }
             Event::Left if matches!(self.state, State::Leaving) => self.left(),
@@ -326,7 +329,7 @@ impl Membership for Classic {
                 self.releasing = self.releasing.saturating_sub(1);
                 if self.releasing == 0 && !matches!(self.state, State::Leaving) { self.proceed() } else { Vec::new() }
             }
-            Event::Stalled if self.releasing == 0 && !self.owned.is_empty() => self.stall(),
+            Event::Stalled if !self.owned.is_empty() => self.stall(),
             Event::Wake => self.wake(),
             Event::Stop => self.stop(),
             Event::Left | Event::Stalled | Event::Told(_) => Vec::new(),

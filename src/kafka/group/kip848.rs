@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::membership::{Action, Ask, Event, Membership, Told, Verdict, verdict};
+use super::membership::{Action, Ask, Event, Membership, Pace, Told, Verdict, verdict};
 use crate::kafka::{
     backoff::Backoff,
     committed::Committer,
@@ -49,6 +49,7 @@ pub(crate) struct Kip848 {
     patience: Duration,
     held_since: Option<Instant>,
     wake_at: Option<Instant>,
+    pace: Pace,
     backoff: Backoff,
 }
 
@@ -76,6 +77,7 @@ impl Kip848 {
             patience,
             held_since: None,
             wake_at: None,
+            pace: Pace::quick(),
             backoff: Backoff::default(),
         }
     }
@@ -93,11 +95,14 @@ impl Kip848 {
         if let Some(member_id) = told.member_id {
             self.member_id = member_id;
         }
+        if told.epoch != self.epoch || told.assignment.is_some() {
+            self.pace = Pace::quick();
+        }
         (self.epoch, self.full) = (told.epoch, false);
         if !told.heartbeat_interval.is_zero() {
             self.interval = told.heartbeat_interval;
         }
-        self.wake_at = Some(now + self.interval);
+        self.wake_at = Some(now + self.pace.pause(self.interval));
         if told.assignment.is_some() {
             self.target = told.assignment;
         }
@@ -218,7 +223,7 @@ impl Membership for Kip848 {
             (Event::CommitRefused(error), State::Member) if verdict(&error) != Verdict::Again => {
                 self.refused(error, now)
             }
-            (Event::Stalled, State::Member) if self.releasing == 0 && !self.owned.is_empty() => self.stall(),
+            (Event::Stalled, State::Member) if !self.owned.is_empty() => self.stall(),
             (Event::Wake, State::Member) => self.tell(false),
             (Event::Stop, _) => self.stop(),
             _ => Vec::new(),

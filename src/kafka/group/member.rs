@@ -84,6 +84,8 @@ pub(super) struct Member {
     parting_commits: u32,
     commit_at: Instant,
     count_at: Instant,
+    /// The handling that was given up, so that it is given up once.
+    stalled_since: Option<Instant>,
     trouble_since: Option<Instant>,
     said_waiting: bool,
     ended: bool,
@@ -115,6 +117,7 @@ impl Member {
             committing: None,
             parting: Vec::new(),
             parting_commits: 0,
+            stalled_since: None,
             trouble_since: None,
             said_waiting: false,
             ended: false,
@@ -224,6 +227,7 @@ impl Member {
             self.feed(Event::Wake);
         }
         if self.stalls_at().is_some_and(|at| at <= now) {
+            self.stalled_since = self.progress.reader_works_since();
             self.feed(Event::Stalled);
         }
         if self.commit_at <= now {
@@ -237,7 +241,7 @@ impl Member {
 
     /// When the handler will have taken too long for what it was given.
     fn stalls_at(&self) -> Option<Instant> {
-        let since = self.progress.reader_works_since().filter(|_| !self.membership.owned().is_empty())?;
+        let since = self.progress.reader_works_since().filter(|since| self.stalled_since != Some(*since))?;
         Some(since + self.asker.config.max_handling)
     }
 

@@ -14,7 +14,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::assignor::{Member, Plan};
@@ -90,7 +90,7 @@ pub(crate) struct Joined {
 pub(crate) struct Told {
     pub member_id: Option<Arc<str>>,
     pub epoch: i32,
-    pub heartbeat_interval: std::time::Duration,
+    pub heartbeat_interval: Duration,
     /// `None`: unchanged.
     pub assignment: Option<BTreeSet<TopicPartition>>,
 }
@@ -141,6 +141,28 @@ pub(crate) enum Ask {
         full: bool,
         owned: Option<Vec<TopicPartition>>,
     },
+}
+
+/// The pace of heartbeats: quick after a change, because another one often follows (the second round of a cooperative
+/// rebalance, the partition that another member has just let go of), then slower, up to the interval. Who hears of a change
+/// by its next heartbeat leaves its partitions without an owner until then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    next: Duration,
+}
+
+impl Pace {
+    const QUICK: Duration = Duration::from_millis(100);
+
+    pub(crate) fn quick() -> Self {
+        Self { next: Self::QUICK }
+    }
+
+    pub(crate) fn pause(&mut self, interval: Duration) -> Duration {
+        let pause = self.next.min(interval);
+        self.next = (self.next * 2).min(interval);
+        pause
+    }
 }
 
 /// What a refusal means for a membership.

@@ -78,8 +78,9 @@ pub enum GroupProtocol {
     Consumer,
 }
 
-/// How to be a member. The defaults are those of Kafka's own consumer, but for commits, which are made every second where
-/// there is something to commit, and not every five: a member that dies repeats less.
+/// How to be a member. The defaults are those of Kafka's own consumer, with two exceptions. Commits are made every second
+/// where there is something to commit, and not every five: a member that dies repeats less. Heartbeats go out every second,
+/// and not every three: partitions wait for their new owner until everybody has heard of the change.
 #[derive(Clone, Debug)]
 pub struct GroupConfig {
     pub group: String,
@@ -93,6 +94,7 @@ pub struct GroupConfig {
     pub instance_id: Option<Arc<str>>,
     /// A member that is not heard of for so long is dead. KIP-848: the broker's to say.
     pub session_timeout: Duration,
+    /// The longest pause between heartbeats; after a change they come quicker. KIP-848: the broker's to say.
     pub heartbeat_interval: Duration,
     /// How long a handler may take for what one [`GroupConsumer::next`] gave it. One that takes longer is taken for dead: its
     /// partitions go to others. Also how long a rebalance waits for it.
@@ -115,7 +117,7 @@ impl GroupConfig {
             assignors: vec![Assignor::Range, Assignor::RoundRobin, Assignor::CooperativeSticky],
             instance_id: None,
             session_timeout: Duration::from_secs(45),
-            heartbeat_interval: Duration::from_secs(3),
+            heartbeat_interval: Duration::from_secs(1),
             max_handling: Duration::from_secs(300),
             commit_every: Duration::from_secs(1),
             begin: Offset::Start,
