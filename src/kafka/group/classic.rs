@@ -291,10 +291,10 @@ impl Classic {
 
     /// A reader that does not come back keeps its partitions from the others. It leaves, and joins when it is back.
     fn stall(&mut self) -> Vec<Action> {
-        let member_id = std::mem::replace(&mut self.member_id, "".into());
         let mut actions = self.lose(Then::Join);
-        if !member_id.is_empty() && self.config.instance_id.is_none() {
-            actions.insert(0, Action::Ask(Ask::Leave { member_id }));
+        if !self.member_id.is_empty() && self.config.instance_id.is_none() {
+            // the id is kept: should the farewell not arrive, the group has one member under it and not two
+            actions.insert(0, Action::Ask(Ask::Leave { member_id: Arc::clone(&self.member_id) }));
         }
         actions
     }

@@ -42,6 +42,8 @@ pub(crate) struct Kip848 {
     target: Option<BTreeSet<TopicPartition>>,
     /// [`Action::Take`]s that the reader has not answered.
     releasing: usize,
+    /// What is taken by them: this member's until it is let go, and nobody else is to get it before.
+    going: BTreeSet<TopicPartition>,
     state: State,
     /// The next heartbeat says everything: after a join, and when one has failed on its way.
     full: bool,
@@ -72,6 +74,7 @@ impl Kip848 {
             owned: BTreeSet::new(),
             target: None,
             releasing: 0,
+            going: BTreeSet::new(),
             state: State::Member,
             full: true,
             patience,
@@ -84,7 +87,7 @@ impl Kip848 {
 
     fn tell(&mut self, owned: bool) -> Vec<Action> {
         self.wake_at = None;
-        let owned = (owned || self.full).then(|| self.owned.iter().cloned().collect());
+        let owned = (owned || self.full).then(|| self.owned.union(&self.going).cloned().collect());
         let member_id = Arc::clone(&self.member_id);
         vec![Action::Ask(Ask::Tell { member_id, epoch: self.epoch, full: self.full, owned })]
     }
@@ -115,6 +118,7 @@ impl Kip848 {
         let moved: Vec<_> = self.owned.difference(target).cloned().collect();
         if !moved.is_empty() {
             self.owned = self.owned.intersection(target).cloned().collect();
+            self.going.extend(moved.iter().cloned());
             self.releasing += 1;
             return vec![Action::Take { partitions: moved, commit: true }];
         }
@@ -130,6 +134,7 @@ impl Kip848 {
         if self.releasing > 0 {
             return Vec::new();
         }
+        self.going.clear();
         match std::mem::replace(&mut self.state, State::Member) {
             State::Member => self.reconcile(),
             State::Lost(Ok(())) => self.tell(true),

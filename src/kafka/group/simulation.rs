@@ -438,8 +438,10 @@ impl<C: Coordinator> World<C> {
                     for partition in partitions {
                         for (other, client) in self.clients.iter().enumerate() {
                             let clash = other != at && !client.ended && client.held.contains(&partition);
+                            // one that was given up, and has not heard of it, acts on what it was told before
+                            let members = self.coordinator.has(at) && self.coordinator.has(other);
                             assert!(
-                                !clash || !self.coordinator.has(other),
+                                !(clash && members),
                                 "{partition} is given to {at} by {said}, and {other}, a member, holds it"
                             );
                         }
@@ -564,7 +566,7 @@ impl<C: Coordinator> World<C> {
 
     /// Nothing more goes wrong, and the dead are found out.
     fn calm_down(&mut self) {
-        for round in 0..400 {
+        for round in 0..200 {
             for at in 0..self.clients.len() {
                 if self.clients[at].ended {
                     continue;
@@ -628,8 +630,6 @@ fn classic(assignors: Vec<Assignor>) -> Box<dyn Membership> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn an_eager_group_never_has_two_owners_and_comes_to_rest(steps in prop::collection::vec(step(), 0..120)) {
         World::new(ClassicGroup::new(Assignor::Range), |_| classic(vec![Assignor::Range])).run(steps);
