@@ -139,14 +139,17 @@ impl Records {
         let source: &[u8] = if batch.packed { &self.unpacked } else { &self.bytes };
         match read_record(&batch, &place, source) {
             Ok(record) => Ok(Some(record)),
-            Err(error) => Err(crate::kafka::Error::malformed("record batch", error)),
+            Err(error) => {
+                // as in `malformed`, which would need all of `self` while the record borrows from a part of it
+                (self.at, self.open) = (self.bytes.len(), None);
+                Err(crate::kafka::Error::malformed("record batch", error))
+            }
         }
     }
 
     fn malformed(&mut self, error: BatchError) -> crate::kafka::Error {
         // nothing behind a bad batch can be trusted: end here
-        self.at = self.bytes.len();
-        self.open = None;
+        (self.at, self.open) = (self.bytes.len(), None);
         crate::kafka::Error::malformed("record batch", error)
     }
 
@@ -247,3 +250,6 @@ pub(crate) fn read_header<'a>(rest: &mut &'a [u8]) -> Result<(&'a [u8], Option<&
     let key = varint::take_bytes(rest)?.ok_or(BatchError::Negative)?;
     Ok((key, varint::take_bytes(rest)?))
 }
+
+#[cfg(test)]
+mod tests;
