@@ -91,10 +91,7 @@ async fn offsets(cluster: &Cluster, topic: &Topic) -> Result<HashMap<i32, (i64, 
     // What is there, not what is committed: an open transaction's records take room too.
     let resolved = timeout(OFFSETS_WITHIN, cluster.resolve(&places, Isolation::ReadUncommitted)).await;
     let resolved = resolved.unwrap_or_else(|_| {
-        Err(Error::TimedOut {
-            action: format!("asking for the offsets of topic {:?}", topic.name),
-            limit: OFFSETS_WITHIN,
-        })
+        Err(Error::timed_out(format!("asking for the offsets of topic {:?}", topic.name), OFFSETS_WITHIN))
     })?;
     let (starts, ends) = resolved.split_at(led.len().min(resolved.len()));
     Ok(led.iter().zip(starts.iter().zip(ends)).map(|(number, (start, end))| (*number, (*start, *end))).collect())

@@ -182,7 +182,7 @@ async fn print_all(args: &Args, printer: &mut Printer, reading: &mut Reading, se
             event = reading.next() => event,
             () = silence(args.timeout) => {
                 let limit = args.timeout.unwrap_or_default();
-                return Err(Error::TimedOut { action: "waiting for a record".to_owned(), limit }.into());
+                return Err(Error::timed_out("waiting for a record", limit).into());
             }
         };
         match event.wrap_err("consuming")? {

@@ -253,8 +253,7 @@ async fn flush(outbound: &Outbound, session: &Session) -> Result<(), Error> {
     tokio::select! {
         flushed = outbound.flush() => flushed,
         () = hurried => {
-            let action = "waiting for the last acknowledgements".to_owned();
-            Err(Error::TimedOut { action, limit: PATIENCE_AFTER_STOP })
+            Err(Error::timed_out("waiting for the last acknowledgements", PATIENCE_AFTER_STOP))
         }
     }
 }

@@ -143,16 +143,21 @@ impl Cluster {
         self.known(name).ok_or_else(|| Error::UnknownTopic { topic: name.into() })
     }
 
-    /// The same, and a broker that makes unknown topics is asked to make this one.
+    /// The same, and a broker that makes unknown topics is asked to make this one. One that is there is taken as it is,
+    /// partitions without a leader included; one that was just made gets a moment for its leaders to come.
     pub async fn topic_or_create(&self, name: &str) -> Result<Arc<Topic>> {
+        self.refresh(&[name], false).await?;
+        if let Some(topic) = self.known(name).filter(|topic| topic.count() > 0) {
+            return Ok(topic);
+        }
         let mut backoff = Backoff::default();
         let deadline = Instant::now() + Duration::from_secs(10);
         self.refresh(&[name], true).await?;
         loop {
-            // a topic that is just being made has no leaders yet
             match self.known(name) {
                 Some(topic) if topic.partitions.iter().all(|partition| partition.leader.is_some()) => return Ok(topic),
-                _ if Instant::now() > deadline => return Err(Error::UnknownTopic { topic: name.into() }),
+                Some(topic) if Instant::now() > deadline => return Ok(topic),
+                None if Instant::now() > deadline => return Err(Error::UnknownTopic { topic: name.into() }),
                 _ => sleep(backoff.pause()).await,
             }
             self.refresh(&[name], false).await?;

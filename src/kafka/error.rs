@@ -17,9 +17,10 @@ pub enum Error {
     #[error("connection to {address} lost: {cause}")]
     Disconnected { address: Arc<str>, cause: Arc<str> },
 
-    /// No answer, or no progress, within the time limit. Whether the broker acted is not known.
-    #[error("{action}: no answer within {} s", .limit.as_secs_f32())]
-    TimedOut { action: String, limit: Duration },
+    /// No answer, or no progress, within the time limit. Whether the broker acted is not known. Where it was tried more
+    /// than once, `last_try` says how the last one ended.
+    #[error("{action}: {} within {} s{}", in_vain(last_try), .limit.as_secs_f32(), the_last_try(last_try))]
+    TimedOut { action: String, limit: Duration, last_try: Option<Arc<str>> },
 
     /// The broker answered with an error code, and with words of its own where the protocol has room for them.
     #[error("{action}: {code}{}", in_words(message))]
@@ -80,7 +81,15 @@ impl Error {
     }
 
     pub(crate) fn timed_out(action: impl Into<String>, limit: Duration) -> Self {
-        Error::TimedOut { action: action.into(), limit }
+        Error::TimedOut { action: action.into(), limit, last_try: None }
+    }
+
+    /// The reason alone, for one who says what was being done.
+    pub(crate) fn reason(&self) -> Arc<str> {
+        match self {
+            Error::Broker { code, message, .. } => format!("{code}{}", in_words(message)).into(),
+            other => other.to_string().into(),
+        }
     }
 
     /// The broker's code, where the broker gave one.
@@ -157,6 +166,14 @@ impl fmt::Display for Code {
 
 fn in_words(message: &Option<Arc<str>>) -> String {
     message.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
+}
+
+fn in_vain(last_try: &Option<Arc<str>>) -> &'static str {
+    if last_try.is_some() { "not done" } else { "no answer" }
+}
+
+fn the_last_try(last_try: &Option<Arc<str>>) -> String {
+    last_try.as_ref().map(|reason| format!("; the last try: {reason}")).unwrap_or_default()
 }
 
 /// `NotLeaderOrFollower` -> `NOT_LEADER_OR_FOLLOWER`, as in Kafka's documentation, where people look it up.

@@ -38,6 +38,7 @@ impl Kafka {
     /// The same by a shell of the caller's making, such as one with limits.
     pub fn start_by(shell: &mut Command, nodes: u8, settings: &[&str]) -> Self {
         need_kafka();
+        program("bash", [&script(), "fetch"]).deadline(Duration::from_secs(600)).run().ok(); // without the shell's limits
         let words = std::env::temp_dir().join(format!("kafkalab-cluster-{}", uuid::Uuid::now_v7().simple()));
         shell.arg(script()).args(["run", "--nodes", &nodes.to_string(), "--heap", "384m"]);
         for setting in settings {
@@ -81,6 +82,20 @@ impl Kafka {
     /// The same ports and data; returns when the node answers.
     pub fn restart(&self, node: u8) {
         self.script("restart", [node.to_string()]);
+    }
+
+    /// One of Kafka's own tools, with the cluster as its `--bootstrap-server`.
+    #[track_caller]
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let tool = program("bash", [&script(), "tool", class, "--bootstrap-server", &self.brokers]);
+        tool.arguments(arguments).deadline(Duration::from_secs(120)).run().ok().text()
+    }
+
+    /// What the node has written to its log.
+    pub fn log(&self, node: u8) -> String {
+        let path = self.dir.join(format!("node-{node}/log"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     pub fn is_running(&self, node: u8) -> bool {

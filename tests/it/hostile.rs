@@ -6,7 +6,10 @@ mod broker;
 use std::time::{Duration, Instant};
 
 use self::broker::{Broker, Speech, batch, compressed, with_crc};
-use crate::harness::{Ended, program};
+use crate::{
+    harness::{Ended, program},
+    load::Receipts,
+};
 
 /// Bytes of address space for the client: far above what it needs, far below what the lies ask for.
 const MEMORY_KB: u32 = 1_000_000;
@@ -117,6 +120,27 @@ fn a_producer_ends_too() {
     for answer in [vec![0xee; 40], vec![0xff, 0xff, 0xff, 0xff, 0x07]] {
         let ended = run("produce t --timeout 3s", Speech::Produce(answer), b"one\ntwo\n");
         assert!(ended.stderr.contains("2 "), "both records are counted: {}", ended.stderr);
+    }
+}
+
+/// Who leads no more, or lost its disk, may have appended the batch before; who has too few replicas has not.
+#[test]
+fn a_refusal_that_may_come_behind_the_append_leaves_the_fate_unknown() {
+    for (code, name, status) in [
+        (3, "UNKNOWN_TOPIC_OR_PARTITION", "unknown"),
+        (6, "NOT_LEADER_OR_FOLLOWER", "unknown"),
+        (56, "KAFKA_STORAGE_ERROR", "unknown"),
+        (20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "unknown"),
+        (19, "NOT_ENOUGH_REPLICAS", "failed"),
+    ] {
+        let ended = run("produce t --timeout 500ms --json", Speech::Refuse(code), b"one\ntwo\n");
+        let receipts = Receipts::read(&ended.stdout);
+        let counts = (receipts.acknowledged.len(), receipts.failed.len(), receipts.unknown.len());
+        let expected = if status == "failed" { (0, 2, 0) } else { (0, 0, 2) };
+        assert_eq!((ended.code(), counts), (4, expected), "{name}: {}", ended.stderr);
+        let said = format!("error: 2 records: producing to t[0]: not done within 0.5 s; the last try: {name}\n");
+        assert!(ended.stderr.starts_with(&said), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("0 acknowledged, 2 {status}\n")), "{}", ended.stderr);
     }
 }
 

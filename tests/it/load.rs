@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Ended, Program, kafkalab};
+use crate::harness::{Ended, Program, kafkalab, program};
 
 /// Lines for `produce -K:`, numbered from 1 as its receipts are.
 pub fn lines(numbers: std::ops::RangeInclusive<u64>) -> String {
@@ -80,6 +80,13 @@ impl Log {
     pub fn read(brokers: &str, topic: &str) -> Self {
         let read = kafkalab(["consume", topic, "-e", "-f", "%p %o %v\\n"]).env("KAFKALAB_BROKERS", brokers);
         Self::parse(&read.deadline(Duration::from_secs(120)).run().ok().text())
+    }
+
+    /// The same as kcat sees it.
+    #[track_caller]
+    pub fn read_by_kcat(brokers: &str, topic: &str) -> Self {
+        let read = ["-b", brokers, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%p %o %s\\n"];
+        Self::parse(&program("kcat", read).deadline(Duration::from_secs(120)).run().ok().text())
     }
 
     /// From lines of partition, offset and value.
@@ -179,7 +186,7 @@ impl Running {
     }
 
     /// Writes to its stdin from a thread of its own, `pause` after each piece, and closes it.
-    pub fn feed(&mut self, pieces: Vec<String>, pause: Duration) {
+    pub fn feed(&mut self, pieces: impl Iterator<Item = String> + Send + 'static, pause: Duration) {
         let Some(mut stdin) = self.stdin.take() else { return };
         thread::spawn(move || {
             for piece in pieces {

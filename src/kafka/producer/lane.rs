@@ -16,7 +16,7 @@
 //! lane begins a new epoch at sequence 0. Only a batch that certainly is not in the log gets a new stamp; one whose
 //! fate is unknown is sent again unchanged until the broker says what became of it.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{super::batch::Stamp, Batch};
 
@@ -36,6 +36,8 @@ pub(super) struct Lane {
     /// The broker has acknowledged something of this producer. Before that it takes a batch of any sequence, so that a
     /// second one could overtake a first one that was refused: only one is in flight until then.
     established: bool,
+    /// Why the last batch came back, until one is acknowledged.
+    pub(super) trouble: Option<Arc<str>>,
 }
 
 /// The producer's identity, as the broker gave it; `None` for a producer that is not idempotent.
@@ -123,6 +125,7 @@ impl Lane {
     pub(super) fn acknowledged(&mut self) {
         self.in_flight -= 1;
         self.established = true;
+        self.trouble = None;
     }
 
     /// A batch of this lane came back for another try.

@@ -73,6 +73,8 @@ pub(super) struct Sender {
     requests: HashMap<NodeId, usize>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     backoff: Backoff,
+    /// Why the last connection to a leader did not come.
+    unreachable: Option<Arc<str>>,
     /// After an error nothing is sent before this time.
     pause_until: Instant,
     metadata_wanted: bool,
@@ -116,6 +118,7 @@ impl Sender {
             requests: HashMap::new(),
             events: FuturesUnordered::new(),
             backoff: Backoff::default(),
+            unreachable: None,
             pause_until: now,
             metadata_wanted: false,
             metadata_asked: false,
@@ -323,10 +326,12 @@ impl Sender {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Connected(node, Ok(connection)) => {
+                self.unreachable = None;
                 self.links.insert(node, Link::Open(connection));
             }
             Event::Connected(node, Err(error)) => {
                 tracing::warn!(broker = node, %error, "cannot reach a leader; trying again");
+                self.unreachable = Some(error.reason());
                 self.links.insert(node, Link::Down(Instant::now() + self.backoff.pause()));
                 self.metadata_wanted = true;
             }
@@ -397,6 +402,7 @@ impl Sender {
         tracing::warn!(%error, batches = batches.len(), "a produce request got no answer; sending it again");
         for batch in batches {
             if error.is_transient() {
+                self.lane(&batch).trouble = Some(error.reason());
                 self.come_back(batch, true);
             } else {
                 self.lane(&batch).failed();
@@ -424,6 +430,7 @@ impl Sender {
         };
         let error = Error::broker(action, answer.error_code);
         let fenced = transaction::is_fence(answer.error_code);
+        self.lane(&batch).trouble = Some(error.reason());
         match code.known() {
             Some(E::DuplicateSequenceNumber) => {
                 self.acknowledged(batch, None);
@@ -465,8 +472,15 @@ impl Sender {
                 self.end(batch, Outcome::Failed(error));
                 false
             }
-            Some(known) if known.is_retriable() => {
+            // Said before anything is appended.
+            Some(E::NotEnoughReplicas | E::CorruptMessage) => {
                 self.come_back(batch, false);
+                true
+            }
+            // Said before, or by a leader that had appended it and lost its place, or its disk, while it waited for the
+            // replicas (Kafka's DelayedProduce): the next leader may have the batch.
+            Some(known) if known.is_retriable() => {
+                self.come_back(batch, true);
                 true
             }
             _ => {
@@ -566,8 +580,9 @@ impl Sender {
             .flat_map(|lane| lane.take_out(over))
             .collect();
         for batch in gone {
-            let error =
-                Error::timed_out(format!("producing to {}[{}]", self.names[&batch.topic], batch.partition), limit);
+            let action = format!("producing to {}[{}]", self.names[&batch.topic], batch.partition);
+            let last_try = self.unreachable.clone().or_else(|| self.lane(&batch).trouble.clone());
+            let error = Error::TimedOut { action, limit, last_try };
             self.fail_transaction(error.clone());
             let outcome = if batch.ambiguous { Outcome::Unknown(error) } else { Outcome::Failed(error) };
             self.end(batch, outcome);

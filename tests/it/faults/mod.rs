@@ -2,6 +2,7 @@
 //!
 //! Tests that need a broker to themselves share one behind a proxy and take turns; see [`Lab`].
 
+mod disk;
 mod leaders;
 mod produce;
 mod refused;

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// `count` records in pieces of `each`, for [`Running::feed`].
-fn pieces(count: u64, each: u64) -> Vec<String> {
-    (0..count / each).map(|piece| lines(piece * each + 1..=(piece + 1) * each)).collect()
+fn pieces(count: u64, each: u64) -> impl Iterator<Item = String> {
+    (0..count / each).map(move |piece| lines(piece * each + 1..=(piece + 1) * each))
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_topic_deleted_under_a_producer_ends_it_within_its_limit() {
     create_topic(lab.broker(), &topic, 1, 1, &[]);
     let produce = kafkalab(["produce", &topic, "--json", "--timeout", "4s"]).env("KAFKALAB_BROKERS", &lab.through);
     let mut running = Running::start(produce);
-    running.feed((0..300).map(|n| format!("{n}\n")).collect(), Duration::from_millis(10));
+    running.feed((0..300).map(|n| format!("{n}\n")), Duration::from_millis(10));
     running.lines(20, MINUTE);
     delete_topic(lab.broker(), &topic);
     let ended = running.wait(MINUTE);

@@ -10,11 +10,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
         ApiKey, ApiVersionsResponse, BrokerId, FetchResponse, InitProducerIdResponse, ListOffsetsResponse,
-        MetadataResponse, ProducerId, TopicName,
+        MetadataResponse, ProduceResponse, ProducerId, TopicName,
         api_versions_response::ApiVersion,
         fetch_response::{FetchableTopicResponse, PartitionData},
         list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
         metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
     },
     protocol::{Encodable, StrBytes},
 };
@@ -38,6 +39,8 @@ pub enum Speech {
     Fetch(Vec<u8>),
     /// Honest, but for this body to a produce request.
     Produce(Vec<u8>),
+    /// Honest, and refuses whatever is produced with this code.
+    Refuse(i16),
 }
 
 pub struct Broker {
@@ -114,6 +117,7 @@ fn answer(speech: &Speech, key: i16, version: i16, request: &[u8], port: u16) ->
         }
         Ok(ApiKey::Produce) => match speech {
             Speech::Produce(answer) => answer.clone().into(),
+            Speech::Refuse(code) => encode(&refusal(*code), version),
             _ => Bytes::new(),
         },
         Ok(ApiKey::Fetch) => match speech {
@@ -183,6 +187,12 @@ fn fetched(records: &[u8]) -> FetchResponse {
         .with_records(Some(Bytes::copy_from_slice(records)));
     let topic = FetchableTopicResponse::default().with_topic(name("t")).with_partitions(vec![partition]);
     FetchResponse::default().with_responses(vec![topic])
+}
+
+fn refusal(code: i16) -> ProduceResponse {
+    let partition = PartitionProduceResponse::default().with_error_code(code).with_base_offset(-1);
+    let topic = TopicProduceResponse::default().with_name(name("t")).with_partition_responses(vec![partition]);
+    ProduceResponse::default().with_responses(vec![topic])
 }
 
 /// A batch at offset 0 with these values, by hand: nothing of the code under test made it.
