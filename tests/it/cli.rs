@@ -11,7 +11,7 @@ use crate::harness::{Ended, Program};
 
 /// Runs it and compares everything that it said.
 #[track_caller]
-fn expect(program: Program, code: i32, stdout: &str, stderr: &str) -> Ended {
+pub fn expect(program: Program, code: i32, stdout: &str, stderr: &str) -> Ended {
     let ended = program.run();
     let found = (ended.code(), ended.text(), ended.stderr.clone());
     assert_eq!(found, (code, stdout.to_owned(), stderr.to_owned()));

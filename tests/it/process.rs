@@ -43,6 +43,13 @@ pub fn start(program: Program) -> Running {
 /// Runs a program on a terminal of so many columns, types `keys`, and gives what the terminal was sent: on stdout all of
 /// it, in the order in which it came, with the terminal's `\r\n` as `\n`.
 pub fn on_terminal(program: Program, columns: u16, keys: &[u8]) -> Ended {
+    let mut ended = start_on_terminal(program, columns, keys).end();
+    ended.stdout = ended.text().replace("\r\n", "\n").into_bytes();
+    ended
+}
+
+/// Starts a program on a terminal; what it is sent comes as stdout.
+pub fn start_on_terminal(program: Program, columns: u16, keys: &[u8]) -> Running {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo terminal");
     grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("a pseudo terminal");
     let path = ptsname(&ours, Vec::new()).expect("its name");
@@ -55,11 +62,9 @@ pub fn on_terminal(program: Program, columns: u16, keys: &[u8]) -> Ended {
     drop((command, theirs)); // only the program holds its side now, so that ours ends with it
     let mut ours = File::from(ours);
     ours.write_all(keys).expect("typing");
-    let mut running = Running { child, stdin: None, stdout: listen(ours), stderr: Arc::default() };
+    let running = Running { child, stdin: None, stdout: listen(ours), stderr: Arc::default() };
     running.stderr.0.lock().unwrap().1 = true;
-    let mut ended = running.end();
-    ended.stdout = ended.text().replace("\r\n", "\n").into_bytes();
-    ended
+    running
 }
 
 fn listen(mut stream: impl Read + Send + 'static) -> Said {

@@ -1,5 +1,10 @@
 //! `topics`, as a stranger types it.
 
+mod completion;
+mod json;
+mod screen;
+mod wrong;
+
 use crate::harness::{Ended, kafkalab, topic};
 
 #[track_caller]

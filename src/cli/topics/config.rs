@@ -1,6 +1,6 @@
 //! `topics config`
 
-use color_eyre::Result;
+use color_eyre::{Report, Result, Section, eyre::eyre};
 use serde_json::json;
 
 use super::{assignment, configs, configs_json, explained, next_step, twice};
@@ -51,6 +51,10 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit> {
         return Err(Usage(format!("the setting {key} stands twice")).into());
     }
     let cluster = session.connect().await?;
+    if let Some(key) = unknown(args, &cluster).await? {
+        let report: Report = eyre!("topic {:?} has no setting {key:?}", args.topic);
+        return Err(report.suggestion(format!("kafkalab topics config {} --all shows what it has", args.topic)));
+    }
     let entries = match changed(args, &cluster).await {
         Ok(entries) => entries,
         Err(error) => return Err(explained(error, &cluster).await),
@@ -66,6 +70,23 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit> {
         stdout::write(configs(&shown, session).as_bytes())?;
     }
     Ok(Exit::OK)
+}
+
+/// A setting to be given back that no topic has. Brokers take such a wish without a word, and a slip would not show.
+async fn unknown<'a>(args: &'a Args, cluster: &Cluster) -> Result<Option<&'a str>> {
+    if args.delete.is_empty() {
+        return Ok(None);
+    }
+    let known = async {
+        cluster.topic(&args.topic).await?;
+        topics::configs(cluster, &args.topic).await
+    };
+    let known = match known.await {
+        Ok(known) => known,
+        Err(error) => return Err(explained(error, cluster).await),
+    };
+    let mut wanted = args.delete.iter().map(|key| key.trim());
+    Ok(wanted.find(|key| known.iter().all(|entry| entry.name != *key)))
 }
 
 /// The settings after the changes, if any were asked for.

@@ -13,20 +13,34 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/cli/help");
 
 /// The commands as the help text lists them.
 fn commands() -> Vec<String> {
-    let help = kafkalab(["-h"]).run().ok().text();
-    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list of commands");
-    list.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    listed(&[])
+}
+
+/// The commands of the program, or of one of its commands; none where that one has none.
+fn listed(of: &[&str]) -> Vec<String> {
+    let help = kafkalab(of).arguments(["-h"]).run().ok().text();
+    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+    let names = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Each command, and each command's commands: `topics`, `topics create`.
+fn all_commands() -> Vec<Vec<String>> {
+    let commands = commands();
+    assert!(commands.len() > 3, "{commands:?}");
+    let below = |command: &String| listed(&[command]).into_iter().map(|below| vec![command.clone(), below]).collect();
+    commands.iter().flat_map(|command| [vec![vec![command.clone()]], below(command)].concat()).collect()
 }
 
 #[test]
 fn every_help_text_is_as_it_is_kept() {
     let bless = std::env::var_os("KAFKALAB_BLESS").is_some();
     let mut wrong = Vec::new();
-    for command in [None].into_iter().chain(commands().into_iter().map(Some)) {
-        let help = kafkalab(command.iter().map(String::as_str).chain(["--help"])).run().ok();
+    for command in [vec![]].into_iter().chain(all_commands()) {
+        let help = kafkalab(&command).arguments(["--help"]).run().ok();
         assert_eq!(help.stderr, "");
         assert!(help.text().lines().all(|line| line.chars().count() <= 100), "{}", help.text());
-        let name = command.unwrap_or_else(|| "kafkalab".to_owned());
+        let name = if command.is_empty() { "kafkalab".to_owned() } else { command.join("-") };
         let path = Path::new(FOLDER).join(format!("{name}.txt"));
         if bless {
             std::fs::write(&path, help.text()).expect("writing the help text");
@@ -39,10 +53,10 @@ fn every_help_text_is_as_it_is_kept() {
 
 #[test]
 fn every_help_text_names_its_exit_codes() {
-    for command in commands() {
-        let help = kafkalab([command.as_str(), "--help"]).run().ok().text();
+    for command in all_commands() {
+        let help = kafkalab(&command).arguments(["--help"]).run().ok().text();
         let (short, shell) = (["config", "completions", "man"], help.contains("Exit codes: 0"));
-        assert!(shell || short.contains(&command.as_str()), "{command}: {help}");
+        assert!(shell || short.contains(&command[0].as_str()), "{command:?}: {help}");
     }
     assert!(kafkalab(["--help"]).run().ok().text().contains("Exit codes: 0 done, 1 failed, 2 wrong usage"));
 }
