@@ -451,6 +451,7 @@ on_nodes() { # COMMAND ARGS...
         fetch
         stop_nodes 15 "${chosen[@]}"
         for n in "${chosen[@]}"; do
+            wait_gone "$n" 0 || true # one that ended by itself a moment ago may still hold its port
             ! listening "$(port_of "$n")" || die "port $(port_of "$n") of node $n is in use by another process"
             launch "$n"
         done

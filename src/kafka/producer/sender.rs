@@ -73,8 +73,8 @@ pub(super) struct Sender {
     requests: HashMap<NodeId, usize>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     backoff: Backoff,
-    /// Why the last connection to a leader did not come.
-    unreachable: Option<Arc<str>>,
+    /// Why these did not take the last connection.
+    unreachable: HashMap<NodeId, Arc<str>>,
     /// After an error nothing is sent before this time.
     pause_until: Instant,
     metadata_wanted: bool,
@@ -118,7 +118,7 @@ impl Sender {
             requests: HashMap::new(),
             events: FuturesUnordered::new(),
             backoff: Backoff::default(),
-            unreachable: None,
+            unreachable: HashMap::new(),
             pause_until: now,
             metadata_wanted: false,
             metadata_asked: false,
@@ -326,12 +326,12 @@ impl Sender {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Connected(node, Ok(connection)) => {
-                self.unreachable = None;
+                self.unreachable.remove(&node);
                 self.links.insert(node, Link::Open(connection));
             }
             Event::Connected(node, Err(error)) => {
                 tracing::warn!(broker = node, %error, "cannot reach a leader; trying again");
-                self.unreachable = Some(error.reason());
+                self.unreachable.insert(node, error.reason());
                 self.links.insert(node, Link::Down(Instant::now() + self.backoff.pause()));
                 self.metadata_wanted = true;
             }
@@ -581,11 +581,19 @@ impl Sender {
             .collect();
         for batch in gone {
             let action = format!("producing to {}[{}]", self.names[&batch.topic], batch.partition);
-            let last_try = self.unreachable.clone().or_else(|| self.lane(&batch).trouble.clone());
-            let error = Error::TimedOut { action, limit, last_try };
+            let error = Error::TimedOut { action, limit, last_try: self.last_trouble(&batch) };
             self.fail_transaction(error.clone());
             let outcome = if batch.ambiguous { Outcome::Unknown(error) } else { Outcome::Failed(error) };
             self.end(batch, outcome);
+        }
+    }
+
+    /// What stood between a batch and its acknowledgement.
+    fn last_trouble(&mut self, batch: &Batch) -> Option<Arc<str>> {
+        let refused = self.lane(batch).trouble.clone();
+        match self.cluster.leader(&self.names[&batch.topic], batch.partition) {
+            Some(leader) => self.unreachable.get(&leader).cloned().or(refused),
+            None => refused.or_else(|| Some("the partition has no leader".into())),
         }
     }
 

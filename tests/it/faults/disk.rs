@@ -112,9 +112,18 @@ fn a_partition_whose_disk_is_full_ends_in_time_and_leaves_the_others_alone() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert!(is_full(&kafka) && kafka.is_running(1), "{}", kafka.log(1));
     assert_eq!(ended.code(), 4, "{}", ended.stderr);
+    assert!(ended.stderr.contains("the last try: KAFKA_STORAGE_ERROR"), "{}", ended.stderr);
     until("partition 0 has no leader", MINUTE, || (leaders(&kafka.brokers, &topic)? == [-1, 1]).then_some(()));
-    let other = ["produce", &topic, "-p", "1", "--timeout", "10s"];
-    kafkalab(other).env("KAFKALAB_BROKERS", &kafka.brokers).stdin("0\n").run().ok();
+    let later = |partition: &str| {
+        let command = ["produce", &topic, "-p", partition, "--timeout", "2s"];
+        kafkalab(command).env("KAFKALAB_BROKERS", &kafka.brokers).stdin("0\n").run()
+    };
+    later("1").ok();
+    let said = format!(
+        "error: 1 record: producing to {topic}[0]: not done within 2 s; the last try: the partition has no leader\n\
+         0 acknowledged, 1 failed\n"
+    );
+    assert_eq!(later("0").stderr, said);
     kafka.restart(1);
     assert_honest(&kafka, &topic, &ended);
 }
