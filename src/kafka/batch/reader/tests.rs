@@ -18,7 +18,7 @@ fn seeded() -> ProptestConfig {
     let new = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
     let seed = std::env::var("KAFKALAB_TEST_SEED").map_or_else(|_| new(), |seed| seed.parse().expect("a seed"));
     println!("KAFKALAB_TEST_SEED={seed}");
-    ProptestConfig { rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::with_cases(1000) }
+    ProptestConfig { rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::with_cases(500) }
 }
 
 type Field = Option<Vec<u8>>;
