@@ -1,13 +1,15 @@
 //! The async glue: what a subcommand or a pattern does, without a word printed and without clap.
 
 pub mod consume;
+pub mod groups;
 pub mod produce;
 pub mod topics;
 
 pub use crate::kafka::{
     Acks, Address, AppendError, Assignor, Chunk, Cluster, Code, Compression, ConfigEntry, ConfigSource, ConnectOptions,
-    Error, GroupConfig, GroupEvent, GroupProtocol, Header, Headers, Isolation, NewRecord, NewTopic, Notice, Offset,
-    OffsetRange, OffsetReset, Partition, Record, RecordRef, Shape, Topic, TopicNumber, TopicPartition,
+    Error, Group, GroupConfig, GroupEvent, GroupKind, GroupList, GroupProtocol, GroupSummary, Header, Headers, Isolation,
+    Member, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition, Record, RecordRef, Shape, Topic,
+    TopicNumber, TopicPartition,
 };
 pub use crate::{broker, patterns::sample};
 
@@ -21,15 +23,18 @@ pub async fn connect(brokers: Vec<Address>, options: ConnectOptions) -> Result<C
 
 /// The topics whose names are nearest to `name`, for "did you mean".
 pub async fn near_topics(cluster: &Cluster, name: &str) -> Vec<String> {
-    let Ok(topics) = cluster.topics().await else { return Vec::new() };
-    let mut near: Vec<(usize, String)> = topics
-        .iter()
-        .filter(|topic| !topic.internal)
-        .map(|topic| (distance(name, &topic.name), topic.name.to_string()))
+    let topics = cluster.topics().await.unwrap_or_default();
+    nearest(name, topics.iter().filter(|topic| !topic.internal).map(|topic| &*topic.name))
+}
+
+/// Three at most.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut near: Vec<(usize, &str)> = names
+        .map(|found| (distance(name, found), found))
         .filter(|(distance, near)| *distance <= 1 + name.len().min(near.len()) / 3)
         .collect();
     near.sort();
-    near.into_iter().take(3).map(|(_, name)| name).collect()
+    near.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
 }
 
 /// Levenshtein's distance: how many letters to change, add or leave out.

@@ -1,4 +1,5 @@
-//! Administration of topics: making and deleting them, adding partitions, reading and changing their configuration.
+//! Administration of topics: making and deleting them, adding partitions, reading and changing their configuration. That
+//! of groups is in [`groups`] and [`group_offsets`].
 //!
 //! ```text
 //! create, delete, add partitions  --> controller --> each broker's metadata, a moment later
@@ -12,6 +13,8 @@
 //! "done already" counts as success, because it is our own first try that did it.
 
 mod config;
+mod group_offsets;
+mod groups;
 
 use std::{
     sync::{
@@ -39,8 +42,9 @@ use super::{
 };
 
 pub use config::{ConfigEntry, ConfigSource};
+pub use groups::{Group, GroupKind, GroupList, GroupSummary, Member};
 
-/// Asks a cluster to change its topics. Every call ends within about twice the request time-out.
+/// Asks a cluster about its topics and groups, and to change them. Every call ends within about twice the request time-out.
 #[derive(Clone, Debug)]
 pub struct Admin {
     cluster: Cluster,

@@ -40,6 +40,15 @@ pub(crate) fn group_id(group: &str) -> GroupId {
     GroupId(StrBytes::from_string(group.to_owned()))
 }
 
+/// Whether an open transaction that commits offsets of the group is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stability {
+    /// Who goes on from an offset must know how the transaction ended.
+    Stable,
+    /// Who looks on sees what was committed before it.
+    AsItIs,
+}
+
 /// What a group has committed: of these partitions, or of all. Partitions without a commit are left out.
 ///
 /// # Errors
@@ -49,10 +58,20 @@ pub(crate) async fn fetch(
     group: &str,
     of: Option<&[TopicPartition]>,
 ) -> Result<BTreeMap<TopicPartition, i64>> {
+    fetch_as(connection, group, of, Stability::Stable).await
+}
+
+/// The same, stable or as it is.
+pub(crate) async fn fetch_as(
+    connection: &Connection,
+    group: &str,
+    of: Option<&[TopicPartition]>,
+    stability: Stability,
+) -> Result<BTreeMap<TopicPartition, i64>> {
     let action = || format!("asking for the committed offsets of group {group:?}");
     let version = connection.require::<OffsetFetch>("committed offsets")?;
     let topics = of.map(by_topic);
-    let request = OffsetFetchRequest::default().with_require_stable(version >= 7);
+    let request = OffsetFetchRequest::default().with_require_stable(version >= 7 && stability == Stability::Stable);
     let response = if version >= 8 {
         let topics = topics.map(|topics| {
             let topic = |(name, partitions)| {

@@ -48,6 +48,10 @@ pub enum Error {
     #[error("topic {topic:?} has no partition {partition}: it has {count} (0 to {})", .count - 1)]
     UnknownPartition { topic: Arc<str>, partition: i32, count: i32 },
 
+    /// The group does not exist (or may not be seen by this user).
+    #[error("group {group:?} does not exist")]
+    UnknownGroup { group: Arc<str> },
+
     /// The offset is not there and `earliest`/`latest` were not allowed to replace it.
     #[error("offset {offset} of {partition} is not there: the partition has {start} to {end}")]
     OffsetOutOfRange { partition: super::TopicPartition, offset: i64, start: i64, end: i64 },
@@ -114,6 +118,15 @@ impl Error {
         matches!(self, Error::Broker { code, .. } if *code == wanted)
     }
 
+    /// A group takes offsets from outside, and lets itself be deleted, only while nobody is in it: somebody is.
+    pub fn is_group_in_use(&self) -> bool {
+        use ResponseError as E;
+        // an outsider stands for no member and no generation, which a group with members refuses by one of these
+        let codes =
+            [E::UnknownMemberId, E::IllegalGeneration, E::RebalanceInProgress, E::NonEmptyGroup, E::StaleMemberEpoch];
+        self.code().is_some_and(|code| codes.contains(&code))
+    }
+
     /// Nobody answered at the address at all.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Error::Unreachable { .. } | Error::Disconnected { .. })
@@ -138,10 +151,13 @@ impl Code {
     pub const UNRELEASED_INSTANCE_ID: Code = Code(111);
     pub const STALE_MEMBER_EPOCH: Code = Code(113);
     pub const INVALID_TOPIC: Code = Code(17);
+    pub const UNKNOWN_MEMBER_ID: Code = Code(25);
     pub const TOPIC_ALREADY_EXISTS: Code = Code(36);
     pub const INVALID_PARTITIONS: Code = Code(37);
     pub const INVALID_REPLICATION_FACTOR: Code = Code(38);
     pub const INVALID_CONFIG: Code = Code(40);
+    pub const NON_EMPTY_GROUP: Code = Code(68);
+    pub const UNKNOWN_GROUP: Code = Code(69);
 
     pub fn known(self) -> Option<ResponseError> {
         ResponseError::try_from_code(self.0)

@@ -18,7 +18,7 @@ mod producer;
 mod record;
 mod wire;
 
-pub use admin::{Admin, ConfigEntry, ConfigSource, NewTopic, Shape};
+pub use admin::{Admin, ConfigEntry, ConfigSource, Group, GroupKind, GroupList, GroupSummary, Member, NewTopic, Shape};
 pub use batch::{Compression, Records};
 pub use cluster::{Cluster, Partition, Topic};
 pub use connection::{Address, ConnectOptions};

@@ -1,0 +1,400 @@
+//! Groups: which there are, who is in them, what each member reads; and deleting them.
+//!
+//! ```text
+//! list      --> every broker, for each knows only the groups that it coordinates
+//! describe  --> the group's coordinator: DescribeGroups (classic), then ConsumerGroupDescribe (KIP-848)
+//! delete    --> the group's coordinator
+//! ```
+//!
+//! There are two kinds of groups of consumers. In a classic one a member shares out the partitions, and the coordinator
+//! passes the outcome on as bytes that it does not read. In a KIP-848 one the coordinator shares them out itself. Each
+//! kind is described by a request of its own, which does not know the groups of the other kind. A broker that has never
+//! heard of KIP-848 has no groups of it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{Buf, Bytes};
+use futures::{StreamExt, stream};
+use kafka_protocol::{
+    messages::{
+        ConsumerGroupDescribeRequest, ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest,
+        ListGroupsRequest, consumer_group_describe_response, describe_groups_response,
+        list_groups_response::ListedGroup,
+    },
+    protocol::Decodable,
+};
+
+use super::Admin;
+use crate::kafka::{
+    cluster::{NodeId, Role, retry},
+    committed::group_id,
+    connection::Connection,
+    coordinator::Coordinated,
+    error::{Code, Error, Result, check},
+    guard::Guarded,
+    record::TopicPartition,
+    wire::{ConsumerGroupDescribe, DeleteGroups, DescribeGroups, ListGroups},
+};
+
+/// Groups described by one request: an answer holds the subscriptions and assignments of all their members.
+const AT_ONCE: usize = 100;
+/// Brokers that are asked at the same time.
+const BROKERS_AT_ONCE: usize = 8;
+
+/// Which protocol a group's members speak.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GroupKind {
+    /// The members share out the partitions among themselves.
+    Classic,
+    /// The coordinator shares them out (KIP-848).
+    Consumer,
+    /// Another kind, by Kafka's name for it, such as `share`.
+    Other(String),
+}
+
+impl GroupKind {
+    fn read(name: &str) -> Self {
+        match name.to_lowercase() {
+            // brokers before 3.8 do not say: they know the one kind
+            name if name.is_empty() || name == "classic" => GroupKind::Classic,
+            name if name == "consumer" => GroupKind::Consumer,
+            name => GroupKind::Other(name),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            GroupKind::Classic => "classic",
+            GroupKind::Consumer => "consumer",
+            GroupKind::Other(name) => name,
+        }
+    }
+}
+
+/// A group in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSummary {
+    pub name: Arc<str>,
+    pub kind: GroupKind,
+    /// In Kafka's words, such as `Stable` or `Empty`.
+    pub state: String,
+    /// What its members do: `consumer`, `connect`; empty where only offsets were ever committed.
+    pub protocol_type: String,
+    /// `None` where the kind cannot be described, or the broker may not say.
+    pub members: Option<usize>,
+}
+
+/// What each broker told of its groups, by name, and what the others answered instead.
+#[derive(Debug, Default)]
+pub struct GroupList {
+    pub groups: Vec<GroupSummary>,
+    pub missing: Vec<Error>,
+}
+
+/// A group with its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub name: Arc<str>,
+    pub kind: GroupKind,
+    pub state: String,
+    pub protocol_type: String,
+    /// How partitions are shared out, such as `range`; empty while nobody is in.
+    pub assignor: String,
+    /// The broker that keeps it.
+    pub coordinator: Option<i32>,
+    pub members: Vec<Member>,
+}
+
+/// A member of a group, as its coordinator knows it. The texts are the member's own: they may be anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub id: String,
+    /// Of a static member (KIP-345): the name under which it comes back.
+    pub instance_id: Option<String>,
+    pub client_id: String,
+    /// Where it connected from, as Kafka writes it (`/10.0.0.1`).
+    pub host: String,
+    /// In order.
+    pub assigned: Vec<TopicPartition>,
+}
+
+impl Admin {
+    /// The groups that each broker coordinates, by name.
+    ///
+    /// # Errors
+    /// Where no broker at all told of its groups; what single brokers answered instead is in the list.
+    pub async fn list_groups(&self) -> Result<GroupList> {
+        self.cluster.refresh(&[], false).await?;
+        let brokers = self.cluster.brokers();
+        let count = brokers.len();
+        let asked = stream::iter(brokers).map(|(node, _)| self.groups_of(node)).buffer_unordered(BROKERS_AT_ONCE);
+        let mut list = GroupList::default();
+        for answer in asked.collect::<Vec<_>>().await {
+            match answer {
+                Ok(groups) => list.groups.extend(groups),
+                Err(error) => list.missing.push(self.waited(error)),
+            }
+        }
+        match list.missing.pop() {
+            Some(error) if list.missing.len() + 1 == count => return Err(error),
+            error => list.missing.extend(error),
+        }
+        list.groups.sort_by(|a, b| a.name.cmp(&b.name));
+        // a group that moved between two answers stands in both
+        list.groups.dedup_by(|a, b| a.name == b.name);
+        Ok(list)
+    }
+
+    async fn groups_of(&self, node: NodeId) -> Result<Vec<GroupSummary>> {
+        retry(self.cluster.options().request_timeout, || async {
+            let connection = self.cluster.connection(Role::Control, node).await?;
+            connection.require::<ListGroups>("listing groups")?;
+            let response = connection.request::<ListGroups>(ListGroupsRequest::default()).await?;
+            check(|| format!("listing the groups of broker {node}"), response.error_code)?;
+            let mut groups: Vec<GroupSummary> = response.groups.into_iter().map(GroupSummary::from).collect();
+            self.count_members(&connection, &mut groups).await?;
+            Ok(groups)
+        })
+        .await
+    }
+
+    /// Fills in what a list leaves out. A group that is gone by now keeps its gaps.
+    async fn count_members(&self, connection: &Connection, groups: &mut [GroupSummary]) -> Result<()> {
+        let names = |kind: GroupKind| -> Vec<Arc<str>> {
+            groups.iter().filter(|group| group.kind == kind).map(|group| Arc::clone(&group.name)).collect()
+        };
+        let (classic, consumer) = (names(GroupKind::Classic), names(GroupKind::Consumer));
+        let mut found = HashMap::new();
+        for names in classic.chunks(AT_ONCE) {
+            let described = describe_classic(connection, names).await?;
+            found.extend(described.into_iter().filter_map(Result::ok).map(|group| (Arc::clone(&group.name), group)));
+        }
+        for names in consumer.chunks(AT_ONCE) {
+            let described = describe_consumer(connection, names).await?;
+            found.extend(described.into_iter().filter_map(Result::ok).map(|group| (Arc::clone(&group.name), group)));
+        }
+        for group in groups {
+            if let Some(described) = found.remove(&group.name) {
+                group.members = Some(described.members.len());
+                if group.state.is_empty() {
+                    group.state = described.state; // brokers before 2.6 do not list it
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A group of either kind with its members and what each of them reads.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`], [`Error::TimedOut`] where the coordinator was loading or moving for all of the request
+    /// time-out, [`Error::Invalid`] for a group of another kind (`share`, `streams`).
+    pub async fn describe_group(&self, name: &str) -> Result<Group> {
+        let described =
+            self.cluster.ask_coordinator(name, |connection| async move { describe(&connection, name).await });
+        match described.await {
+            Ok(mut group) => {
+                group.coordinator = self.cluster.coordinator(Coordinated::Group, name).await.ok();
+                Ok(group)
+            }
+            Err(Error::UnknownGroup { group }) => {
+                Err(self.other_kind(name).await.map_or(Error::UnknownGroup { group }, |kind| {
+                    let known = "only classic and consumer groups are described and changed here";
+                    Error::Invalid(format!("group {name:?} is a {kind} group; {known}"))
+                }))
+            }
+            Err(error) => Err(self.waited(error)),
+        }
+    }
+
+    /// The kind of a group that both ways of describing deny.
+    async fn other_kind(&self, name: &str) -> Option<String> {
+        let list = self.list_groups().await.ok()?;
+        list.groups.into_iter().find(|group| &*group.name == name).and_then(|group| match group.kind {
+            GroupKind::Other(kind) => Some(kind),
+            _ => None,
+        })
+    }
+
+    /// Deletes a group with its committed offsets.
+    ///
+    /// # Errors
+    /// [`Error::UnknownGroup`], [`Code::NON_EMPTY_GROUP`] while members are in, a missing permission.
+    pub async fn delete_group(&self, name: &str) -> Result<()> {
+        let unheard = AtomicBool::new(false);
+        let deleted = self.cluster.ask_coordinator(name, |connection| {
+            let unheard = &unheard;
+            async move {
+                connection.require::<DeleteGroups>("deleting groups")?;
+                let request = DeleteGroupsRequest::default().with_groups_names(vec![group_id(name)]);
+                let response = connection.request::<DeleteGroups>(request).await;
+                let response = response.inspect_err(|_| unheard.store(true, Ordering::Relaxed))?;
+                let action = format!("deleting group {name:?}");
+                match response.results.into_iter().find(|result| result.group_id.as_str() == name) {
+                    Some(result) => verdict(action, name, result.error_code, None),
+                    None => {
+                        Err(Error::malformed(format_args!("the broker, {action}"), "its answer leaves the group out"))
+                    }
+                }
+            }
+        });
+        match deleted.await {
+            // the try that got no answer did it
+            Err(Error::UnknownGroup { .. }) if unheard.into_inner() => Ok(()),
+            deleted => deleted.map_err(|error| self.waited(error)),
+        }
+    }
+
+    /// What passes, and did not pass in time, is a time-out.
+    pub(super) fn waited(&self, error: Error) -> Error {
+        match error {
+            Error::Broker { action, code, .. } if code.is_transient() => {
+                Error::timed_out(format!("{action} ({code})"), self.cluster.options().request_timeout)
+            }
+            error => error,
+        }
+    }
+}
+
+impl From<ListedGroup> for GroupSummary {
+    fn from(listed: ListedGroup) -> Self {
+        Self {
+            name: listed.group_id.as_str().into(),
+            kind: GroupKind::read(&listed.group_type),
+            state: listed.group_state.to_string(),
+            protocol_type: listed.protocol_type.to_string(),
+            members: None,
+        }
+    }
+}
+
+/// As the one kind, then as the other: no answer says beforehand which it is.
+async fn describe(connection: &Connection, name: &str) -> Result<Group> {
+    let names = [Arc::from(name)];
+    let unknown = || Error::UnknownGroup { group: name.into() };
+    match describe_classic(connection, &names).await?.pop().unwrap_or_else(|| Err(unknown())) {
+        Err(Error::UnknownGroup { .. }) if connection.version::<ConsumerGroupDescribe>().is_some() => {
+            describe_consumer(connection, &names).await?.pop().unwrap_or_else(|| Err(unknown()))
+        }
+        described => described,
+    }
+}
+
+async fn describe_classic(connection: &Connection, names: &[Arc<str>]) -> Result<Vec<Result<Group>>> {
+    connection.require::<DescribeGroups>("describing groups")?;
+    let groups = names.iter().map(|name| group_id(name)).collect();
+    let response = connection.request::<DescribeGroups>(DescribeGroupsRequest::default().with_groups(groups)).await?;
+    Ok(response.groups.into_iter().map(classic).collect())
+}
+
+fn classic(group: describe_groups_response::DescribedGroup) -> Result<Group> {
+    let name: Arc<str> = group.group_id.as_str().into();
+    let action = format!("describing group {name:?}");
+    verdict(action, &name, group.error_code, group.error_message.as_deref())?;
+    if &*group.group_state == "Dead" {
+        return Err(Error::UnknownGroup { group: name }); // how brokers before 4.0 say it
+    }
+    let members = group.members.into_iter().map(|member| {
+        let origin = || format!("member {:?} of group {name:?}, its assignment", &*member.member_id);
+        // other protocols, such as Connect's, put something else there
+        let assigned = if &*group.protocol_type == "consumer" && !member.member_assignment.is_empty() {
+            assignment(member.member_assignment).map_err(|error| Error::malformed(origin(), error))?
+        } else {
+            Vec::new()
+        };
+        Ok(Member {
+            id: member.member_id.to_string(),
+            instance_id: member.group_instance_id.map(|id| id.to_string()),
+            client_id: member.client_id.to_string(),
+            host: member.client_host.to_string(),
+            assigned,
+        })
+    });
+    Ok(Group {
+        members: in_order(members.collect::<Result<_>>()?),
+        kind: GroupKind::Classic,
+        state: group.group_state.to_string(),
+        protocol_type: group.protocol_type.to_string(),
+        assignor: group.protocol_data.to_string(),
+        coordinator: None,
+        name,
+    })
+}
+
+async fn describe_consumer(connection: &Connection, names: &[Arc<str>]) -> Result<Vec<Result<Group>>> {
+    connection.require::<ConsumerGroupDescribe>("describing KIP-848 groups")?;
+    let groups = names.iter().map(|name| group_id(name)).collect();
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(groups);
+    let response = connection.request::<ConsumerGroupDescribe>(request).await?;
+    Ok(response.groups.into_iter().map(consumer).collect())
+}
+
+fn consumer(group: consumer_group_describe_response::DescribedGroup) -> Result<Group> {
+    let name: Arc<str> = group.group_id.as_str().into();
+    let action = format!("describing group {name:?}");
+    verdict(action, &name, group.error_code, group.error_message.as_deref())?;
+    let members = group.members.into_iter().map(|member| {
+        let topics = member.assignment.topic_partitions.into_iter();
+        let assigned = topics.flat_map(|topic| {
+            let name: Arc<str> = topic.topic_name.as_str().into();
+            topic.partitions.into_iter().map(move |partition| TopicPartition::new(Arc::clone(&name), partition))
+        });
+        let mut assigned: Vec<TopicPartition> = assigned.collect();
+        assigned.sort();
+        Member {
+            id: member.member_id.to_string(),
+            instance_id: member.instance_id.map(|id| id.to_string()),
+            client_id: member.client_id.to_string(),
+            host: member.client_host.to_string(),
+            assigned,
+        }
+    });
+    Ok(Group {
+        members: in_order(members.collect()),
+        kind: GroupKind::Consumer,
+        state: group.group_state.to_string(),
+        protocol_type: "consumer".to_owned(),
+        assignor: group.assignor_name.to_string(),
+        coordinator: None,
+        name,
+    })
+}
+
+/// Coordinators list members in no order; a screen that is drawn again needs one.
+fn in_order(mut members: Vec<Member>) -> Vec<Member> {
+    members.sort_by(|a, b| (&a.client_id, &a.id).cmp(&(&b.client_id, &b.id)));
+    members
+}
+
+fn verdict(action: String, group: &str, code: i16, message: Option<&str>) -> Result<()> {
+    match Code(code) {
+        Code(0) => Ok(()),
+        Code::UNKNOWN_GROUP => Err(Error::UnknownGroup { group: group.into() }),
+        Code(code) => Err(Error::refused(action, code, message)),
+    }
+}
+
+/// The partitions of a classic member, in order: a version, then what that version of the message holds.
+fn assignment(bytes: Bytes) -> Result<Vec<TopicPartition>, String> {
+    let mut bytes = bytes;
+    let version = bytes.try_get_i16().map_err(|error| error.to_string())?;
+    let mut bytes = Guarded::new(bytes, false);
+    // what newer versions add stands behind what is read here
+    let version = version.clamp(0, 3);
+    let assignment = ConsumerProtocolAssignment::decode(&mut bytes, version).map_err(|error| error.to_string())?;
+    let topics = assignment.assigned_partitions.into_iter();
+    let mut assigned: Vec<TopicPartition> = topics
+        .flat_map(|topic| {
+            let name: Arc<str> = topic.topic.as_str().into();
+            topic.partitions.into_iter().map(move |partition| TopicPartition::new(Arc::clone(&name), partition))
+        })
+        .collect();
+    assigned.sort();
+    Ok(assigned)
+}
