@@ -1,4 +1,4 @@
-//! Names of topics for the shell, while a person types.
+//! Names of topics and groups for the shell, while a person types.
 
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
@@ -12,7 +12,18 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Completes an argument that is a topic of the configured brokers.
 pub fn topic() -> ArgValueCompleter {
-    ArgValueCompleter::new(topics)
+    ArgValueCompleter::new(|current: &OsStr| candidates(current, What::Topics))
+}
+
+/// Completes an argument that is a group of the configured brokers.
+pub fn group() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| candidates(current, What::Groups))
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Topics,
+    Groups,
 }
 
 /// Completes an argument that is a group.
@@ -21,13 +32,13 @@ pub fn group() -> ArgValueCompleter {
 }
 
 /// Silent about whatever goes wrong: words between a prompt and what is being typed help nobody.
-fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
+fn candidates(current: &OsStr, what: What) -> Vec<CompletionCandidate> {
     let Some(begun) = current.to_str() else { return Vec::new() };
-    let names = ask(begun).unwrap_or_default();
+    let names = ask(begun, what).unwrap_or_default();
     names.into_iter().filter(|name| name.starts_with(begun) && is_plain(name)).map(CompletionCandidate::new).collect()
 }
 
-fn ask(begun: &str) -> Option<Vec<String>> {
+fn ask(begun: &str, what: What) -> Option<Vec<String>> {
     let current = std::env::current_dir().ok()?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let folders = Folders { current: &current, home: home.as_deref() };
@@ -40,13 +51,19 @@ fn ask(begun: &str) -> Option<Vec<String>> {
         max_answer: settings.max_answer.value,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    // Kafka's own topics only for who begins as they do.
-    let names = runtime.block_on(app::topics::names(brokers, options, begun.starts_with('_'), PATIENCE));
+    let names = runtime.block_on(async {
+        match what {
+            // Kafka's own topics only for who begins as they do.
+            What::Topics => app::topics::names(brokers, options, begun.starts_with('_'), PATIENCE).await,
+            What::Groups => app::groups::names(brokers, options, PATIENCE).await,
+        }
+    });
     runtime.shutdown_background(); // a name server may still be thinking
     Some(names)
 }
 
-/// Kafka allows no other names. Whatever else a broker sends would go into a command line.
+/// Kafka allows no other names for topics. Of groups it allows any, but whatever else a broker sends would go into a
+/// command line.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }

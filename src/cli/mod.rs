@@ -1,15 +1,18 @@
 //! The subcommands: options, rendering, exit codes, signals. Each is one file; this one only delegates.
 
+mod ask;
 mod broker;
 mod complete;
 mod config;
 mod config_show;
 mod consume;
+mod each;
 mod escape;
 mod exit;
 mod format;
 #[cfg(test)]
 mod given;
+mod groups;
 mod input;
 mod json_record;
 mod offset;
@@ -21,6 +24,7 @@ mod stdout;
 mod table;
 mod terminal;
 mod topics;
+mod words;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -84,6 +88,7 @@ enum Command {
     Produce(produce::Args),
     Consume(consume::Args),
     Topics(topics::Args),
+    Groups(groups::Args),
     Broker(broker::Args),
     Config(config_show::Args),
     Completions(shell::CompletionsArgs),
@@ -134,6 +139,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Produce(args) => produce::run(args, &session).await,
             Command::Consume(args) => consume::run(args, &session).await,
             Command::Topics(args) => topics::run(args, &session).await,
+            Command::Groups(args) => groups::run(args, &session).await,
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),
             Command::Completions(_) | Command::Man(_) => Ok(Exit::OK),

@@ -26,6 +26,14 @@ pub const FORMS: &str = "  \
   s@TIME, e@TIME   start and end by time, as in kcat
   stored           where the group has committed";
 
+/// Those that are one place, and no range.
+pub const PLACES: &str = "  \
+  start, end       the first record, or behind the last (also beginning, earliest, oldest, latest, newest)
+  N, +N, -N        the offset N; N after the start; N before the end
+  @TIME            by time: 1700000000000 (ms), 1700000000 (s), 2026-01-31, 2026-01-31T08:30:00Z,
+                   -1h (an hour ago; ms s m h d w)
+  1h, -1h          the same as @-1h";
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OffsetError {
     #[error("`{text}` is not an offset; one of:\n{FORMS}")]
@@ -42,6 +50,8 @@ pub enum OffsetError {
     StoredAsEnd { text: String },
     #[error("the {what} of the range is given twice: `{text}`")]
     Twice { what: &'static str, text: String },
+    #[error("`{text}` is not one place; one of:\n{PLACES}")]
+    NotOnePlace { text: String },
 }
 
 /// Reads one `-o` value. `now_ms` is what durations count from.
@@ -65,6 +75,21 @@ pub fn parse_all(texts: &[String], now_ms: i64) -> Result<OffsetRange, OffsetErr
         }
     }
     ordered(&texts.join(" "), all.from.unwrap_or(Offset::Start), all.to)
+}
+
+/// Reads one place: where a group is to go on. A duration alone is meant backwards from now.
+pub fn parse_place(text: &str, now_ms: i64) -> Result<Offset, OffsetError> {
+    if let Ok(duration) = read_duration(text) {
+        let ms = now_ms.saturating_sub(duration.saturating_abs()).max(0);
+        return Ok(Offset::Timestamp(ms));
+    }
+    let not_one_place = || OffsetError::NotOnePlace { text: text.to_owned() };
+    match parse_ends(text, now_ms) {
+        // `5:` and `@-1h:` are ranges, if open ones
+        Ok(Ends { from: Some(from), to: None }) if from != Offset::Stored && !text.ends_with(':') => Ok(from),
+        Ok(_) | Err(OffsetError::NotAnOffset { .. } | OffsetError::BadPart { .. }) => Err(not_one_place()),
+        Err(error) => Err(error),
+    }
 }
 
 /// What one value says; a side that it leaves out may come from another `-o`.

@@ -64,6 +64,17 @@ impl Terminal {
         size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0)
     }
 
+    /// Rows of the terminal behind stdout.
+    pub fn height(&self) -> Option<usize> {
+        let size = if self.out.is_terminal { terminal_size::terminal_size_of(std::io::stdout()) } else { None };
+        size.map(|(_, height)| usize::from(height.0)).filter(|height| *height > 0)
+    }
+
+    /// Whether what stands on stdout can be drawn over.
+    pub fn redraws(&self) -> bool {
+        self.out.is_terminal && !self.is_dumb
+    }
+
     /// A line for a person, on stderr. Quiet runs say nothing.
     pub fn note(&self, text: &str) {
         if !self.quiet {

@@ -11,9 +11,10 @@ use clap::Subcommand;
 use color_eyre::{Report, Result, Section};
 
 use super::{
-    exit::{self, Exit},
+    exit::Exit,
     session::Session,
     table::{Table, text},
+    words::{counted, did_you_mean},
 };
 use crate::app::{self, Cluster, Code, ConfigEntry, ConfigSource, Error, Shape};
 
@@ -36,9 +37,12 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    #[command(alias = "ls")]
     List(list::Args),
+    #[command(alias = "desc")]
     Describe(describe::Args),
     Create(create::Args),
+    #[command(alias = "rm")]
     Delete(delete::Args),
     Config(config::Args),
     Partitions(partitions::Args),
@@ -62,39 +66,12 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
     }
 }
 
-/// Does a thing to each topic by itself: what fails is said, the others go on. The exit code is the first failure's.
-async fn each(names: &[String], session: &Session, mut work: impl AsyncFnMut(&str) -> Result<()>) -> Result<Exit> {
-    let mut exit = Exit::OK;
-    for name in unique(names) {
-        let Err(report) = work(name).await else { continue };
-        if names.len() == 1 {
-            return Err(report);
-        }
-        exit::print(&report, &session.terminal);
-        let code = exit::code(&report);
-        if exit == Exit::OK {
-            exit = code;
-        }
-        if code == Exit::UNREACHABLE {
-            break; // nobody is there to do the rest
-        }
-    }
-    Ok(exit)
-}
-
-/// In the order given, each once.
-fn unique(names: &[String]) -> Vec<&str> {
-    let mut seen = std::collections::HashSet::new();
-    names.iter().map(String::as_str).filter(|name| seen.insert(*name)).collect()
-}
-
 /// The error with what to try next.
 async fn explained(error: Error, cluster: &Cluster) -> Report {
     let hint = match &error {
-        Error::UnknownTopic { topic } => match app::near_topics(cluster, topic).await.as_slice() {
-            [] => "`kafkalab topics list` shows what there is".to_owned(),
-            near => format!("did you mean {}?", near.join(" or ")),
-        },
+        Error::UnknownTopic { topic } => {
+            did_you_mean(&app::near_topics(cluster, topic).await, "`kafkalab topics list` shows what there is")
+        }
         error if error.is(Code::INVALID_TOPIC) => {
             "a topic's name has letters, digits, dots, underscores and dashes, 249 of them at most".to_owned()
         }
@@ -113,20 +90,8 @@ async fn explained(error: Error, cluster: &Cluster) -> Report {
     report.suggestion(hint)
 }
 
-/// A next step for who sits at a terminal; a script has its own.
-fn next_step(session: &Session, text: &str) {
-    if session.terminal.err.is_terminal {
-        session.terminal.hint(text);
-    }
-}
-
 fn shape(shape: Shape) -> String {
     format!("{}, {}", counted(shape.partitions, "partition"), counted(shape.replicas, "replica"))
-}
-
-fn counted<N: TryInto<i64>>(count: N, word: &str) -> String {
-    let count: i64 = count.try_into().unwrap_or(i64::MAX);
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 /// `key=value`; the value may be empty or have further signs in it.
@@ -196,13 +161,5 @@ mod tests {
         assert_eq!(assignment("a=b=c"), pair("a", "b=c"));
         assert_eq!(assignment("a="), pair("a", ""));
         assert!(assignment("retention.ms").is_err() && assignment("=5").is_err() && assignment(" =5").is_err());
-    }
-
-    #[test]
-    fn a_count_has_its_plural() {
-        assert_eq!(
-            [counted(0, "replica"), counted(1, "replica"), counted(2, "replica")],
-            ["0 replicas", "1 replica", "2 replicas"]
-        );
     }
 }

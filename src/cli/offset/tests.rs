@@ -149,6 +149,31 @@ fn a_start_in_the_future_is_taken_for_a_forgotten_minus() {
 }
 
 #[test]
+fn a_place_is_one_place() {
+    for (text, place) in [
+        ("start", Offset::Start),
+        ("latest", Offset::End),
+        ("5", Offset::At(5)),
+        ("+5", Offset::AfterStart(5)),
+        ("-5", Offset::BeforeEnd(5)),
+        ("@-1h", Offset::Timestamp(NOW - HOUR)),
+        ("1h", Offset::Timestamp(NOW - HOUR)),
+        ("-1h30m", Offset::Timestamp(NOW - HOUR - HOUR / 2)),
+        ("@2026-01-31T00:00:00Z", Offset::Timestamp(NOW - DAY)),
+        ("s@1700000000000", Offset::Timestamp(1_700_000_000_000)),
+        ("100000w", Offset::Timestamp(0)),
+    ] {
+        assert_eq!(parse_place(text, NOW), Ok(place), "{text}");
+    }
+    for text in ["", "5:9", "5:", ":5", "@-2h:-1h", "@-1h:", "e@1700000000000", "stored", "bogus", "1y", "--1h"] {
+        let said = parse_place(text, NOW).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("`{text}` is not one place")) && said.contains("@TIME"), "{text}: {said}");
+    }
+    assert!(matches!(parse_place("@1h", NOW), Err(OffsetError::FutureStart { .. })));
+    assert!(matches!(parse_place("99999999999999999999", NOW), Err(OffsetError::TooLarge { .. })));
+}
+
+#[test]
 fn numbers_beyond_an_offset_are_too_large_and_never_wrap() {
     for text in ["9223372036854775808", "+99999999999999999999", "-99999999999999999999", "@-99999999999999999999h"] {
         assert!(matches!(parse(text, NOW), Err(OffsetError::TooLarge { .. })), "{text}");
@@ -161,6 +186,7 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "[-+@:se0-9a-zTZ.é]{0,40}", now in any::<i64>()) {
         let _ = parse(&text, now);
+        let _ = parse_place(&text, now);
     }
 
     #[test]

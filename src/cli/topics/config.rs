@@ -3,7 +3,7 @@
 use color_eyre::{Report, Result, Section, eyre::eyre};
 use serde_json::json;
 
-use super::{assignment, configs, configs_json, explained, next_step, twice};
+use super::{assignment, configs, configs_json, explained, twice};
 use crate::{
     app::{Cluster, ConfigEntry, Error, topics},
     cli::{
@@ -11,6 +11,7 @@ use crate::{
         exit::{Exit, Usage},
         session::Session,
         stdout,
+        words::next_step,
     },
 };
 

@@ -2,17 +2,19 @@
 
 use color_eyre::{Report, Result, Section};
 
-use super::{assignment, counted, each, explained, next_step, shape, twice};
+use super::{assignment, explained, shape, twice};
 use crate::{
     app::{
         Cluster, Code, Error, NewTopic, Shape,
         topics::{self, Creation},
     },
     cli::{
+        each::each,
         escape,
         exit::{Exit, Usage},
         session::Session,
         stdout,
+        words::{counted, next_step},
     },
 };
 

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use color_eyre::{Report, Result, Section, eyre::WrapErr};
+use color_eyre::Result;
 
-use super::{counted, each, explained, unique};
+use super::explained;
 use crate::{
     app::{Cluster, Error, Topic, topics},
     cli::{
-        complete, escape,
-        exit::{self, Exit, Usage},
+        ask, complete,
+        each::{each, unique},
+        escape,
+        exit::{self, Exit},
         session::Session,
         stdout,
+        words::counted,
     },
 };
 
@@ -40,11 +43,7 @@ pub struct Args {
 }
 
 pub async fn run(args: &Args, session: &Session) -> Result<Exit> {
-    let asks = session.terminal.input && session.terminal.err.is_terminal;
-    if !args.yes && !asks {
-        let usage: Report = Usage("deleting topics asks first, and there is no terminal to ask on".to_owned()).into();
-        return Err(usage.suggestion("-y deletes without asking"));
-    }
+    ask::needs_terminal(args.yes, session, "deleting topics", "-y deletes without asking")?;
     let cluster = session.connect().await?;
     let Some(found) = find(args, &cluster, session).await? else {
         session.say("nothing was deleted");
@@ -53,7 +52,7 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit> {
     if found.is_empty() {
         return Ok(Exit::OK);
     }
-    if !args.yes && !ask(&question(&found, &cluster).await).await? {
+    if !args.yes && !ask::yes(&question(&found, &cluster).await).await? {
         session.say("nothing was deleted");
         return Ok(Exit::FAILURE);
     }
@@ -102,15 +101,4 @@ async fn question(found: &[Arc<Topic>], cluster: &Cluster) -> String {
         ));
     }
     format!("delete {}?", parts.join(", "))
-}
-
-/// Asks a person on stderr. Whatever is no yes is a no, the end of the input included.
-async fn ask(question: &str) -> Result<bool> {
-    eprint!("{question} [y/N] ");
-    let line = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map(|_| line)
-    });
-    let line = line.await.wrap_err("reading the answer")?.wrap_err("reading the answer")?;
-    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -4,18 +4,21 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use color_eyre::{Report, Result};
 use serde_json::{Value, json};
 
-use super::{configs, configs_json, counted, explained, shape, unique};
+use super::{configs, configs_json, explained, shape};
 use crate::{
     app::{
         Partition, Shape, Topic,
         topics::{Description, describe},
     },
     cli::{
-        complete, escape,
+        complete,
+        each::unique,
+        escape,
         exit::{self, Exit},
         session::Session,
         stdout,
         table::{Table, number, text},
+        words::counted,
     },
 };
 

@@ -3,7 +3,6 @@
 use color_eyre::{Result, eyre::WrapErr};
 use serde_json::json;
 
-use super::{counted, next_step};
 use crate::{
     app::{self, topics::Summary},
     cli::{
@@ -11,6 +10,7 @@ use crate::{
         session::Session,
         stdout,
         table::{Table, number, text},
+        words::{counted, next_step},
     },
 };
 

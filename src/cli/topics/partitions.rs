@@ -2,10 +2,16 @@
 
 use color_eyre::{Report, Result, Section, eyre::eyre};
 
-use super::{counted, explained, next_step};
+use super::explained;
 use crate::{
     app::topics::{self, Growth},
-    cli::{complete, escape, exit::Exit, session::Session, stdout},
+    cli::{
+        complete, escape,
+        exit::Exit,
+        session::Session,
+        stdout,
+        words::{counted, next_step},
+    },
 };
 
 /// Add partitions to a topic

@@ -19,15 +19,10 @@ use std::{
     },
 };
 
-use bytes::{Buf, Bytes};
 use futures::{StreamExt, stream};
-use kafka_protocol::{
-    messages::{
-        ConsumerGroupDescribeRequest, ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest,
-        ListGroupsRequest, consumer_group_describe_response, describe_groups_response,
-        list_groups_response::ListedGroup,
-    },
-    protocol::Decodable,
+use kafka_protocol::messages::{
+    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest,
+    consumer_group_describe_response, describe_groups_response, list_groups_response::ListedGroup,
 };
 
 use super::Admin;
@@ -37,7 +32,7 @@ use crate::kafka::{
     connection::Connection,
     coordinator::Coordinated,
     error::{Code, Error, Result, check},
-    guard::Guarded,
+    group::decode_assignment,
     record::TopicPartition,
     wire::{ConsumerGroupDescribe, DeleteGroups, DescribeGroups, ListGroups},
 };
@@ -301,19 +296,15 @@ fn classic(group: describe_groups_response::DescribedGroup) -> Result<Group> {
         return Err(Error::UnknownGroup { group: name }); // how brokers before 4.0 say it
     }
     let members = group.members.into_iter().map(|member| {
-        let origin = || format!("member {:?} of group {name:?}, its assignment", &*member.member_id);
         // other protocols, such as Connect's, put something else there
-        let assigned = if &*group.protocol_type == "consumer" && !member.member_assignment.is_empty() {
-            assignment(member.member_assignment).map_err(|error| Error::malformed(origin(), error))?
-        } else {
-            Vec::new()
-        };
+        let of_consumers = &*group.protocol_type == "consumer";
+        let assigned = if of_consumers { decode_assignment(member.member_assignment)? } else { Vec::new() };
         Ok(Member {
             id: member.member_id.to_string(),
             instance_id: member.group_instance_id.map(|id| id.to_string()),
             client_id: member.client_id.to_string(),
             host: member.client_host.to_string(),
-            assigned,
+            assigned: sorted(assigned),
         })
     });
     Ok(Group {
@@ -345,14 +336,12 @@ fn consumer(group: consumer_group_describe_response::DescribedGroup) -> Result<G
             let name: Arc<str> = topic.topic_name.as_str().into();
             topic.partitions.into_iter().map(move |partition| TopicPartition::new(Arc::clone(&name), partition))
         });
-        let mut assigned: Vec<TopicPartition> = assigned.collect();
-        assigned.sort();
         Member {
             id: member.member_id.to_string(),
             instance_id: member.instance_id.map(|id| id.to_string()),
             client_id: member.client_id.to_string(),
             host: member.client_host.to_string(),
-            assigned,
+            assigned: sorted(assigned.collect()),
         }
     });
     Ok(Group {
@@ -364,6 +353,11 @@ fn consumer(group: consumer_group_describe_response::DescribedGroup) -> Result<G
         coordinator: None,
         name,
     })
+}
+
+fn sorted(mut partitions: Vec<TopicPartition>) -> Vec<TopicPartition> {
+    partitions.sort();
+    partitions
 }
 
 /// Coordinators list members in no order; a screen that is drawn again needs one.
@@ -378,23 +372,4 @@ fn verdict(action: String, group: &str, code: i16, message: Option<&str>) -> Res
         Code::UNKNOWN_GROUP => Err(Error::UnknownGroup { group: group.into() }),
         Code(code) => Err(Error::refused(action, code, message)),
     }
-}
-
-/// The partitions of a classic member, in order: a version, then what that version of the message holds.
-fn assignment(bytes: Bytes) -> Result<Vec<TopicPartition>, String> {
-    let mut bytes = bytes;
-    let version = bytes.try_get_i16().map_err(|error| error.to_string())?;
-    let mut bytes = Guarded::new(bytes, false);
-    // what newer versions add stands behind what is read here
-    let version = version.clamp(0, 3);
-    let assignment = ConsumerProtocolAssignment::decode(&mut bytes, version).map_err(|error| error.to_string())?;
-    let topics = assignment.assigned_partitions.into_iter();
-    let mut assigned: Vec<TopicPartition> = topics
-        .flat_map(|topic| {
-            let name: Arc<str> = topic.topic.as_str().into();
-            topic.partitions.into_iter().map(move |partition| TopicPartition::new(Arc::clone(&name), partition))
-        })
-        .collect();
-    assigned.sort();
-    Ok(assigned)
 }
