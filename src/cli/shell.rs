@@ -10,7 +10,7 @@ use super::{Cli, exit::Exit};
 
 /// Print completions for a shell
 ///
-/// Topic names complete too: the shell asks kafkalab, and kafkalab asks the broker (for half a second at most).
+/// Names of topics and groups complete too: the shell asks kafkalab, and kafkalab asks the broker (for half a second at most).
 ///
 ///   bash: echo 'source <(kafkalab completions bash)' >> ~/.bashrc
 ///   zsh:  echo 'source <(kafkalab completions zsh)' >> ~/.zshrc

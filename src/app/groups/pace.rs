@@ -13,6 +13,8 @@ use crate::kafka::TopicPartition;
 
 /// How far back a mean goes.
 const WINDOW: i64 = 30_000;
+/// Two commits of a consumer with Java's default interval have come by then.
+const SETTLED: i64 = 10_000;
 /// Looks that are kept, however often somebody looks.
 const LOOKS: usize = 600;
 
@@ -24,6 +26,8 @@ pub struct Pace {
     /// When nothing will be behind any more if all goes on like this, new records included; `None` where it grows, or
     /// does not change.
     pub until_caught_up: Option<Duration>,
+    /// Looked at for long enough that a group which committed nothing is one that does not get on.
+    pub is_settled: bool,
 }
 
 /// What was seen of a group, to tell its pace from.
@@ -65,11 +69,11 @@ impl Paces {
 
     fn pace(&self, counts: impl Fn(&TopicPartition) -> bool) -> Option<Pace> {
         let last = self.looks.back()?;
-        let (mut rate, mut until, mut catches_up, mut any) = (0.0, Duration::ZERO, true, false);
+        let (mut rate, mut until, mut catches_up, mut longest) = (0.0, Duration::ZERO, true, None);
         for (partition, &(committed, lag)) in last.partitions.iter().filter(|(partition, _)| counts(partition)) {
             let first = self.looks.iter().find_map(|look| Some((look.at, look.partitions.get(partition)?)));
             let Some((at, &(then, lag_then))) = first.filter(|(at, _)| *at < last.at) else { continue };
-            any = true;
+            longest = longest.max(Some(last.at - at));
             let seconds = (last.at - at) as f64 / 1000.0;
             // a reset moves backwards: that is no pace
             rate += (committed - then).max(0) as f64 / seconds;
@@ -80,7 +84,8 @@ impl Paces {
                 catches_up = false;
             }
         }
-        any.then_some(Pace { rate, until_caught_up: catches_up.then_some(until) })
+        let is_settled = longest? >= SETTLED;
+        Some(Pace { rate, until_caught_up: catches_up.then_some(until), is_settled })
     }
 }
 
@@ -113,6 +118,10 @@ mod tests {
         Description { group, partitions: offsets.iter().enumerate().map(progress).collect(), at, gaps: Vec::new() }
     }
 
+    fn pace(rate: f64, until: Option<u64>) -> Option<Pace> {
+        Some(Pace { rate, until_caught_up: until.map(Duration::from_secs), is_settled: false })
+    }
+
     fn paces(looks: &[Description]) -> Paces {
         let mut paces = Paces::default();
         looks.iter().for_each(|look| paces.look(look));
@@ -129,18 +138,18 @@ mod tests {
         // 100 and 10 a second; 800 behind and closing by 100, 90 behind and closing by 5, for 5 a second come in
         let paces = paces(&[seen(0, &[(0, 1000), (0, 100)]), seen(2_000, &[(200, 1000), (20, 110)])]);
         let of = |number| paces.of(&TopicPartition::new("t", number));
-        assert_eq!(of(0), Some(Pace { rate: 100.0, until_caught_up: Some(Duration::from_secs(8)) }));
-        assert_eq!(of(1), Some(Pace { rate: 10.0, until_caught_up: Some(Duration::from_secs(18)) }));
-        assert_eq!(paces.total(), Some(Pace { rate: 110.0, until_caught_up: Some(Duration::from_secs(18)) }));
+        assert_eq!(of(0), pace(100.0, Some(8)));
+        assert_eq!(of(1), pace(10.0, Some(18)));
+        assert_eq!(paces.total(), pace(110.0, Some(18)));
         assert_eq!(of(2), None);
     }
 
     #[test]
     fn who_falls_behind_never_catches_up_and_who_is_there_has() {
         let falling = paces(&[seen(0, &[(0, 100)]), seen(1_000, &[(10, 200)])]);
-        assert_eq!(falling.total(), Some(Pace { rate: 10.0, until_caught_up: None }));
+        assert_eq!(falling.total(), pace(10.0, None));
         let there = paces(&[seen(0, &[(0, 10)]), seen(1_000, &[(10, 10)])]);
-        assert_eq!(there.total(), Some(Pace { rate: 10.0, until_caught_up: Some(Duration::ZERO) }));
+        assert_eq!(there.total(), pace(10.0, Some(0)));
     }
 
     #[test]
@@ -148,6 +157,6 @@ mod tests {
         let looks: Vec<_> = (0..100).map(|n| seen(n * 1_000, &[(if n < 50 { 0 } else { n * 10 }, 10_000)])).collect();
         let paces = paces(&looks);
         assert_eq!(paces.looks.len(), 31);
-        assert_eq!(paces.total().map(|pace| pace.rate), Some(10.0));
+        assert_eq!(paces.total().map(|pace| (pace.rate, pace.is_settled)), Some((10.0, true)));
     }
 }

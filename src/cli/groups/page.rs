@@ -44,10 +44,11 @@ fn headline(description: &Description, pace: Option<Pace>, terminal: &Terminal) 
     }
     if let Some(pace) = pace {
         parts.push(format!("{} records/s", rate(pace)));
-        parts.push(match until(pace).as_str() {
-            "" => "caught up".to_owned(),
-            "-" => "not catching up".to_owned(),
-            until => format!("caught up in {until}"),
+        parts.extend(match until(pace).as_str() {
+            "" => Some("caught up".to_owned()),
+            "-" if pace.is_settled => Some("not catching up".to_owned()),
+            "-" => None, // its next commit may be a few seconds away
+            until => Some(format!("caught up in {until}")),
         });
     }
     let parts: Vec<String> = parts.iter().map(|part| shown_name(part)).collect();

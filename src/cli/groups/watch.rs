@@ -35,7 +35,7 @@ pub async fn run(names: &[&str], every: Duration, json: bool, cluster: &Cluster,
                 last.iter().flat_map(|description| &description.gaps).next().map(ToString::to_string)
             }
             // brokers come back; a group that never was there does not
-            Err(error) if !last.is_empty() && (error.is_transient()) => Some(error.to_string()),
+            Err(error) if !last.is_empty() && error.is_transient() => Some(error.to_string()),
             Err(error) => return Err(explained(error, cluster).await),
         };
         if json {
