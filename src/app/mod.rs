@@ -7,9 +7,9 @@ pub mod topics;
 
 pub use crate::kafka::{
     Acks, Address, AppendError, Assignor, Chunk, Cluster, Code, Compression, ConfigEntry, ConfigSource, ConnectOptions,
-    Error, Group, GroupConfig, GroupEvent, GroupKind, GroupList, GroupProtocol, GroupSummary, Header, Headers, Isolation,
-    Member, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition, Record, RecordRef, Shape, Topic,
-    TopicNumber, TopicPartition,
+    Error, Group, GroupConfig, GroupEvent, GroupKind, GroupList, GroupProtocol, GroupSummary, Header, Headers,
+    Isolation, Member, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition, Record, RecordRef,
+    Shape, Topic, TopicNumber, TopicPartition,
 };
 pub use crate::{broker, patterns::sample};
 

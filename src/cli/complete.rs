@@ -26,11 +26,6 @@ enum What {
     Groups,
 }
 
-/// Completes an argument that is a group.
-pub fn group() -> ArgValueCompleter {
-    ArgValueCompleter::new(|_: &OsStr| Vec::new())
-}
-
 /// Silent about whatever goes wrong: words between a prompt and what is being typed help nobody.
 fn candidates(current: &OsStr, what: What) -> Vec<CompletionCandidate> {
     let Some(begun) = current.to_str() else { return Vec::new() };

@@ -120,11 +120,15 @@ impl Error {
 
     /// A group takes offsets from outside, and lets itself be deleted, only while nobody is in it: somebody is.
     pub fn is_group_in_use(&self) -> bool {
-        use ResponseError as E;
         // an outsider stands for no member and no generation, which a group with members refuses by one of these
-        let codes =
-            [E::UnknownMemberId, E::IllegalGeneration, E::RebalanceInProgress, E::NonEmptyGroup, E::StaleMemberEpoch];
-        self.code().is_some_and(|code| codes.contains(&code))
+        let codes = [
+            Code::UNKNOWN_MEMBER_ID,
+            Code::ILLEGAL_GENERATION,
+            Code::REBALANCE_IN_PROGRESS,
+            Code::STALE_MEMBER_EPOCH,
+            Code::NON_EMPTY_GROUP,
+        ];
+        codes.iter().any(|code| self.is(*code))
     }
 
     /// Nobody answered at the address at all.
@@ -151,7 +155,6 @@ impl Code {
     pub const UNRELEASED_INSTANCE_ID: Code = Code(111);
     pub const STALE_MEMBER_EPOCH: Code = Code(113);
     pub const INVALID_TOPIC: Code = Code(17);
-    pub const UNKNOWN_MEMBER_ID: Code = Code(25);
     pub const TOPIC_ALREADY_EXISTS: Code = Code(36);
     pub const INVALID_PARTITIONS: Code = Code(37);
     pub const INVALID_REPLICATION_FACTOR: Code = Code(38);
