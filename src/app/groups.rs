@@ -44,6 +44,9 @@ pub async fn near(cluster: &Cluster, name: &str) -> Vec<String> {
     super::nearest(name, list.groups.iter().map(|group| &*group.name))
 }
 
+/// Kafka's code for a partition that nobody leads.
+const LEADERLESS: i16 = 5;
+
 /// A group, and how far it has come in each partition.
 #[derive(Debug)]
 pub struct Description {
@@ -159,7 +162,9 @@ async fn bounds(
                 let number = usize::try_from(partition.partition).ok();
                 match number.and_then(|number| topic.partitions.get(number)).map(|known| known.leader) {
                     Some(Some(leader)) => by_leader.entry(leader).or_default().push(partition.clone()),
-                    Some(None) => gaps.push(Error::Invalid(format!("{partition} has no leader"))),
+                    Some(None) => {
+                        gaps.push(Error::broker(format!("asking for the offsets of {partition}"), LEADERLESS))
+                    }
                     // offsets of a topic that was made anew with fewer partitions
                     None => {}
                 }
@@ -214,10 +219,4 @@ pub async fn at_stake(cluster: &Cluster, name: &str) -> Result<(Group, BTreeMap<
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Topics of these partitions, each once, in order.
-pub fn topics<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Vec<Arc<str>> {
-    let topics: BTreeSet<&Arc<str>> = partitions.into_iter().map(|partition| &partition.topic).collect();
-    topics.into_iter().cloned().collect()
 }

@@ -92,7 +92,8 @@ impl Table {
         };
         let mut line = String::new();
         for part in cells.filter(|(cell, _)| !cell.is_empty()).map(|(cell, column)| titled(cell, column)) {
-            if !line.is_empty() && length(&line) + length(", ") + length(&part) > width {
+            // with room for the comma that a line before another one ends in
+            if !line.is_empty() && length(&line) + length(", ") + length(&part) + length(",") > width {
                 lines.push(std::mem::take(&mut line) + ",");
             }
             line.push_str(if line.is_empty() { GAP } else { ", " });
@@ -134,5 +135,6 @@ mod tests {
         let row = |width| table().stacked(&["orders".into(), "3".into(), "odd".into(), "1".into()], width);
         assert_eq!(row(40), "orders\n  partitions 3, note odd, replicas 1\n");
         assert_eq!(row(25), "orders\n  partitions 3, note odd,\n  replicas 1\n");
+        assert_eq!(row(24), "orders\n  partitions 3,\n  note odd, replicas 1\n");
     }
 }

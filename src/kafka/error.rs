@@ -52,6 +52,10 @@ pub enum Error {
     #[error("group {group:?} does not exist")]
     UnknownGroup { group: Arc<str> },
 
+    /// A group of another kind, such as `share`: it has no members and offsets of the kind that this client knows.
+    #[error("group {group:?} is a {kind} group; only classic and consumer groups are described and changed here")]
+    OtherGroup { group: Arc<str>, kind: String },
+
     /// The offset is not there and `earliest`/`latest` were not allowed to replace it.
     #[error("offset {offset} of {partition} is not there: the partition has {start} to {end}")]
     OffsetOutOfRange { partition: super::TopicPartition, offset: i64, start: i64, end: i64 },

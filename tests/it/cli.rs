@@ -3,7 +3,7 @@
 mod config;
 mod help;
 mod pipes;
-mod screen;
+pub mod screen;
 mod signals;
 mod wrong;
 

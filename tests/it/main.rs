@@ -9,6 +9,7 @@ mod cli;
 mod cluster;
 mod examples;
 mod faults;
+mod groups;
 mod harness;
 mod hostile;
 mod house;

@@ -27,6 +27,8 @@ pub struct Running {
     child: Child,
     /// Open until it is closed: the program waits for more.
     pub stdin: Option<ChildStdin>,
+    /// What is written there is typed on its terminal.
+    keys: Option<File>,
     stdout: Said,
     stderr: Said,
 }
@@ -37,7 +39,7 @@ pub fn start(program: Program) -> Running {
     let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = streams.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
     let (stdout, stderr) = (listen(child.stdout.take().unwrap()), listen(child.stderr.take().unwrap()));
-    Running { stdin: child.stdin.take(), child, stdout, stderr }
+    Running { stdin: child.stdin.take(), keys: None, child, stdout, stderr }
 }
 
 /// Runs a program on a terminal of so many columns, types `keys`, and gives what the terminal was sent: on stdout all of
@@ -48,9 +50,11 @@ pub fn on_terminal(program: Program, columns: u16, keys: &[u8]) -> Ended {
     ended
 }
 
-/// Starts a program on a terminal; what it is sent comes as stdout.
+/// Starts a program on a terminal of so many columns and 24 rows, and types `keys`; what it is sent comes as stdout.
 pub fn start_on_terminal(program: Program, columns: u16, keys: &[u8]) -> Running {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo terminal");
+    // not for other programs that start at this moment: they would hold the terminal open, and find a file where a shell
+    // thinks it has none
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pseudo terminal");
     grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("a pseudo terminal");
     let path = ptsname(&ours, Vec::new()).expect("its name");
     let theirs =
@@ -62,7 +66,8 @@ pub fn start_on_terminal(program: Program, columns: u16, keys: &[u8]) -> Running
     drop((command, theirs)); // only the program holds its side now, so that ours ends with it
     let mut ours = File::from(ours);
     ours.write_all(keys).expect("typing");
-    let running = Running { child, stdin: None, stdout: listen(ours), stderr: Arc::default() };
+    let heard = listen(ours.try_clone().expect("one more handle"));
+    let running = Running { child, stdin: None, keys: Some(ours), stdout: heard, stderr: Arc::default() };
     running.stderr.0.lock().unwrap().1 = true;
     running
 }
@@ -101,6 +106,11 @@ fn wait(said: &Said, what: &str, is_true: impl Fn(&[u8]) -> bool) -> Vec<u8> {
 }
 
 impl Running {
+    /// Types on its terminal.
+    pub fn types(&mut self, keys: &[u8]) {
+        self.keys.as_mut().expect("a program on a terminal").write_all(keys).expect("typing");
+    }
+
     /// Waits until stdout has `text`.
     pub fn until_stdout_has(&self, text: &str) {
         wait(&self.stdout, text, |said| String::from_utf8_lossy(said).contains(text));

@@ -119,6 +119,7 @@ pub fn read(bytes: &[u8], name: &str) -> Result<BTreeMap<TopicPartition, i64>, S
     let found = match groups.iter().position(|group| group.name == name) {
         Some(at) => groups.swap_remove(at),
         None if groups.len() == 1 => groups.remove(0),
+        None if groups.is_empty() => return Err("there is no group in it".to_owned()),
         None => {
             let names: Vec<String> = groups.iter().map(|group| format!("{:?}", group.name)).collect();
             return Err(format!("it has no group {name:?} but {}", super::listed(names.into_iter())));

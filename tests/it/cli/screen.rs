@@ -8,8 +8,8 @@ use crate::{
 };
 
 /// Clears the screen, writes the clipboard (OSC 52), CSI as one C1 character, overwrites its line, turns the order around.
-const ATTACK: &str = "\x1b[2J\x1b]52;c;ZXZpbA==\x07\u{9b}31m\rover\u{202e}dlrow";
-const HARMLESS: &str = r"\x1b[2J\x1b]52;c;ZXZpbA==\x07\u{9b}31m\rover\u{202e}dlrow";
+pub const ATTACK: &str = "\x1b[2J\x1b]52;c;ZXZpbA==\x07\u{9b}31m\rover\u{202e}dlrow";
+pub const HARMLESS: &str = r"\x1b[2J\x1b]52;c;ZXZpbA==\x07\u{9b}31m\rover\u{202e}dlrow";
 
 fn attacked() -> String {
     let topic = topic("attack");
@@ -21,7 +21,7 @@ fn attacked() -> String {
 
 /// Nothing but text, line ends, and the program's own colours.
 #[track_caller]
-fn assert_harmless(shown: &str) {
+pub fn assert_harmless(shown: &str) {
     let mut rest = shown.to_owned();
     for own in [
         "\x1b[0m",
@@ -142,7 +142,7 @@ fn help_fits_a_narrow_terminal_and_colours_can_be_refused() {
     assert!(refused.starts_with("error: connecting"), "{refused:?}");
 }
 
-fn without_styles(text: &str) -> String {
+pub fn without_styles(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("\x1b[") {
