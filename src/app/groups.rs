@@ -5,7 +5,6 @@ mod reset;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 

@@ -144,6 +144,17 @@ fn a_refusal_that_may_come_behind_the_append_leaves_the_fate_unknown() {
     }
 }
 
+/// The fake knows no groups: what is missing is named, and not waited for.
+#[test]
+fn a_broker_without_groups_is_told_which_feature_it_lacks() {
+    for (command, feature) in [("groups list", "listing groups"), ("groups describe g", "finding a coordinator")] {
+        let ended = run(command, Speech::Fetch(batch(&[b"fine"])), b"");
+        let said = format!("{feature} needs ");
+        assert!(ended.code() == 1 && ended.stderr.contains(&said), "{ended:?}");
+        assert!(ended.stderr.contains("does not have it"), "{ended:?}");
+    }
+}
+
 #[test]
 fn an_honest_batch_from_the_same_broker_is_read() {
     // what makes the tests above mean something: the fake is understood when it does not lie

@@ -26,8 +26,8 @@ Examples:
   kafkalab groups delete billing audit -y
   kafkalab groups delete billing -y --if-exists
 
-Exit codes: 0 done, 1 failed, members are in, or answered no, 2 wrong usage (-y is missing where nobody can be asked),
-3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
+Exit codes: 0 done, 1 failed, members are in, or answered no, 2 wrong usage (-y is missing where
+nobody can be asked), 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The groups
     #[arg(value_name = "GROUP", required = true, add = complete::group())]

@@ -20,10 +20,11 @@ use crate::{
 ///
 /// END is behind the last record (the high watermark, as in Kafka's own kafka-consumer-groups), and LAG is END minus
 /// COMMITTED: so many records at most, for offsets of transaction markers and of compacted records hold nothing, and
-/// records of open transactions count. BEHIND is the lag in time: how long ago the oldest record that is not consumed was
-/// written, which is the timestamp of the first record at or behind the committed offset, against this machine's clock; - where
-/// nothing is behind, or the record has no timestamp. A group commits every few seconds as a rule, so the records that it
-/// has read since its last commit count as lag.
+/// records of open transactions count. What a group has read since its last commit counts as lag, too.
+///
+/// BEHIND is the lag in time: how long ago the oldest record that is not consumed was written, which is the timestamp of the
+/// first record at or behind the committed offset, against this machine's clock. It is - where nothing is behind, the record
+/// has no timestamp, or its leader does not answer within 5 s.
 ///
 /// --watch draws it again in place, and in a pipe writes a block, or with -J a line, each time. RATE/S is how many records
 /// were committed a second in the last half minute, UNTIL the time until nothing is behind if it goes on like this, new

@@ -29,8 +29,9 @@ Examples:
   kafkalab groups list --state empty       those that nobody is in
   kafkalab groups list -J | jq -r '.groups[] | select(.members == 0).name'
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM. Where some brokers
-do not answer, the groups of the others are listed, and the exit code is that of the first failure.")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C,
+143 SIGTERM. Where some brokers do not answer, the groups of the others are listed, and the exit code
+is that of the first failure.")]
 pub struct Args {
     /// Only groups in this state, such as stable or empty; may be given more than once, or with commas
     #[arg(short, long = "state", value_name = "STATE", value_delimiter = ',', value_parser = state)]

@@ -46,10 +46,12 @@ Examples:
   kafkalab groups reset billing --to @-1h
   kafkalab groups reset billing --to -10 -t orders -p 0
   kafkalab groups reset audit --to end -t orders -y     a new group, behind what is there
-  kafkalab groups describe billing -J > billing.json && kafkalab groups reset billing --from-file billing.json
+  kafkalab groups describe billing -J > billing.json     where it is now, and later back to it:
+  kafkalab groups reset billing --from-file billing.json
 
-Exit codes: 0 done, 1 failed, members are in, or answered no, 2 wrong usage (-y is missing where nobody can be asked),
-3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM. With --dry-run the same: 1 where members are in now."
+Exit codes: 0 done, 1 failed, members are in, or answered no, 2 wrong usage (-y is missing where
+nobody can be asked), 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM. With --dry-run the
+same: 1 where members are in now."
 )]
 pub struct Args {
     /// The group

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use color_eyre::Result;
 use time::{OffsetDateTime, macros::format_description};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{document, explained, page::page, time as shown_time};
 use crate::{
@@ -19,37 +19,75 @@ use crate::{
     cli::{escape, exit::Exit, session::Session, stdout, terminal::Terminal},
 };
 
+/// A look that takes longer is worth a word.
+const SOON: Duration = Duration::from_secs(3);
+
 /// Until Ctrl-C, or until something is wrong that waiting does not mend.
 pub async fn run(names: &[&str], every: Duration, json: bool, cluster: &Cluster, session: &Session) -> Result<Exit> {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut screen = Screen::new(&session.terminal);
-    let mut paces: Vec<Paces> = names.iter().map(|_| Paces::default()).collect();
-    let mut last: Vec<Description> = Vec::new();
+    let (last, paces, screen) = (Vec::new(), Vec::new(), Screen::new(&session.terminal));
+    let mut view = View { session, every, json, last, paces, screen };
     loop {
         ticks.tick().await;
-        let trouble = match look(names, cluster).await {
-            Ok(described) => {
-                paces.iter_mut().zip(&described).for_each(|(paces, description)| paces.look(description));
-                last = described;
-                last.iter().flat_map(|description| &description.gaps).next().map(ToString::to_string)
+        let looking = look(names, cluster);
+        tokio::pin!(looking);
+        let seen = match timeout(SOON, &mut looking).await {
+            Ok(seen) => seen,
+            Err(_) => {
+                view.show("the brokers do not answer; waiting for them")?;
+                looking.await
             }
-            // brokers come back; a group that never was there does not
-            Err(error) if !last.is_empty() && error.is_transient() => Some(error.to_string()),
-            Err(error) => return Err(explained(error, cluster).await),
         };
-        if json {
-            if let Some(trouble) = trouble {
-                session.say(&trouble);
-            }
-            let document = document::write(last.iter().zip(&paces).map(|(seen, paces)| (seen, Some(paces))));
-            stdout::write(format!("{document}\n").as_bytes())?;
-            continue;
+        match seen {
+            Ok(seen) => view.see(seen)?,
+            // brokers come back; a group that never was there does not
+            Err(error) if !view.last.is_empty() && error.is_transient() => view.show(&error.to_string())?,
+            Err(error) => return Err(explained(error, cluster).await),
         }
-        let pages: Vec<String> =
-            last.iter().zip(&paces).map(|(seen, paces)| page(seen, Some(paces), &session.terminal)).collect();
-        let trouble = trouble.map(|trouble| format!("{}\n\n", escape::line(trouble.as_bytes()))).unwrap_or_default();
-        screen.show(&format!("{}\n\n{trouble}{}", title(every), pages.join("\n")))?;
+    }
+}
+
+/// What was seen last, and how it is shown.
+struct View<'a> {
+    session: &'a Session,
+    every: Duration,
+    json: bool,
+    last: Vec<Description>,
+    paces: Vec<Paces>,
+    screen: Screen<'a>,
+}
+
+impl View<'_> {
+    fn see(&mut self, seen: Vec<Description>) -> Result<()> {
+        self.paces.resize_with(seen.len(), Paces::default);
+        self.paces.iter_mut().zip(&seen).for_each(|(paces, description)| paces.look(description));
+        self.last = seen;
+        if self.json {
+            let seen = self.last.iter().zip(&self.paces).map(|(seen, paces)| (seen, Some(paces)));
+            stdout::write(format!("{}\n", document::write(seen)).as_bytes())?;
+        }
+        let trouble = self.last.iter().flat_map(|seen| &seen.gaps).next().map(ToString::to_string);
+        match (self.json, trouble) {
+            (true, None) => Ok(()),
+            (_, trouble) => self.show(&trouble.unwrap_or_default()),
+        }
+    }
+
+    /// What was seen last, under a word about what is wrong now, if anything is.
+    fn show(&mut self, trouble: &str) -> Result<()> {
+        if self.json {
+            self.session.say(trouble);
+            return Ok(());
+        }
+        let terminal = &self.session.terminal;
+        let seen = self.last.iter().zip(&self.paces);
+        let pages: Vec<String> = seen.map(|(seen, paces)| page(seen, Some(paces), terminal)).collect();
+        let trouble = match trouble {
+            "" => String::new(),
+            trouble => format!("{}\n\n", escape::line(trouble.as_bytes())),
+        };
+        self.screen.show(&format!("{}\n\n{trouble}{}", title(self.every), pages.join("\n")))
     }
 }
 

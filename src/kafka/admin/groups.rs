@@ -189,7 +189,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`Error::UnknownGroup`], [`Error::TimedOut`] where the coordinator was loading or moving for all of the request
-    /// time-out, [`Error::Invalid`] for a group of another kind (`share`, `streams`).
+    /// time-out, [`Error::OtherGroup`] for a group of another kind (`share`, `streams`).
     pub async fn describe_group(&self, name: &str) -> Result<Group> {
         let described =
             self.cluster.ask_coordinator(name, |connection| async move { describe(&connection, name).await });
@@ -198,12 +198,10 @@ impl Admin {
                 group.coordinator = self.cluster.coordinator(Coordinated::Group, name).await.ok();
                 Ok(group)
             }
-            Err(Error::UnknownGroup { group }) => {
-                Err(self.other_kind(name).await.map_or(Error::UnknownGroup { group }, |kind| {
-                    let known = "only classic and consumer groups are described and changed here";
-                    Error::Invalid(format!("group {name:?} is a {kind} group; {known}"))
-                }))
-            }
+            Err(Error::UnknownGroup { group }) => Err(match self.other_kind(name).await {
+                Some(kind) => Error::OtherGroup { group, kind },
+                None => Error::UnknownGroup { group },
+            }),
             Err(error) => Err(self.waited(error)),
         }
     }

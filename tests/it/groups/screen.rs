@@ -5,6 +5,7 @@ use rustix::process::Signal;
 use super::{committed, group, kcat_member, run, until_members, written};
 use crate::{
     cli::screen::without_styles,
+    cluster::Kafka,
     harness::kafkalab,
     process::{on_terminal, start, start_on_terminal},
     topics_made::topic_with,
@@ -153,6 +154,26 @@ fn a_watched_group_in_a_pipe_is_a_block_or_a_line_each_time() {
         let document: serde_json::Value = serde_json::from_str(line).expect("a document a line");
         assert_eq!(document["groups"][0]["lag"], 4);
     }
+}
+
+#[test]
+#[ignore = "takes Apache Kafka of its own"]
+fn who_watches_is_told_that_the_brokers_are_away_and_sees_them_come_back() {
+    let kafka = Kafka::start(1, &[]);
+    let kafkalab = |arguments: &[&str]| kafkalab(arguments).env("KAFKALAB_BROKERS", &kafka.brokers);
+    kafkalab(&["topics", "create", "t", "-p", "1"]).run().ok();
+    kafkalab(&["groups", "reset", "g", "-t", "t", "--to", "start", "-y"]).run().ok();
+    let (mut watch, _keys) = start_on_terminal(kafkalab(&["groups", "describe", "g", "--watch", "300ms"]), 80);
+    watch.until_stdout_has("0 records/s");
+    kafka.pause(1);
+    watch.until_stdout_has("the brokers do not answer; waiting for them");
+    kafka.resume(1);
+    kafkalab(&["produce", "t"]).stdin("one\n").run().ok();
+    watch.until_stdout_has("lag 1");
+    watch.signal(Signal::INT);
+    let ended = watch.end();
+    assert_eq!(ended.code(), 130);
+    assert!(!screen(&ended.text()).iter().any(|row| row.contains("waiting")), "{}", ended.text());
 }
 
 #[test]
