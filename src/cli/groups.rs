@@ -70,7 +70,8 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
 async fn explained(error: Error, cluster: &Cluster) -> Report {
     let hint = match &error {
         Error::UnknownGroup { group } => {
-            did_you_mean(&groups::near(cluster, group).await, "`kafkalab groups list` shows what there is")
+            let near: Vec<String> = groups::near(cluster, group).await.iter().map(|name| shown_name(name)).collect();
+            did_you_mean(&near, "`kafkalab groups list` shows what there is")
         }
         Error::UnknownTopic { topic } => {
             did_you_mean(&app::near_topics(cluster, topic).await, "`kafkalab topics list` shows what there is")
@@ -97,7 +98,7 @@ fn in_use(group: &Group, what: &str) -> Option<Report> {
     Some(report.suggestion(format!(
         "stop its consumers first; `kafkalab groups describe {}` shows them. One that was killed is in until its session \
          time-out is over (45 s by default)",
-        group.name
+        shown_name(&group.name)
     )))
 }
 

@@ -3,8 +3,27 @@
 use std::io::{ErrorKind, Write};
 
 use color_eyre::{Result, eyre::WrapErr};
+use serde_json::Value;
 
-use super::exit::{Exit, Quiet};
+use super::{
+    escape,
+    exit::{Exit, Quiet},
+};
+
+/// Writes a document as a line. What a terminal would obey and JSON lets stand (DEL, C1, direction marks) is written as
+/// `\u009b`: the same text for who parses it, and harmless for who looks at it.
+pub fn json(document: &Value) -> Result<()> {
+    let mut line = String::new();
+    for c in document.to_string().chars() {
+        match c {
+            // all of them have four digits
+            c if escape::is_harmful(c) => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => line.push(c),
+        }
+    }
+    line.push('\n');
+    write(line.as_bytes())
+}
 
 /// Writes all of it. A reader that has gone (`| head`) ends the program quietly, with 0: it had what it wanted.
 pub fn write(bytes: &[u8]) -> Result<()> {

@@ -2,7 +2,7 @@
 
 pub mod files;
 mod offsets;
-mod transactions;
+pub mod transactions;
 
 use crate::{
     harness::{kafkalab, kcat, topic},

@@ -71,12 +71,13 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit> {
             Err(error) => failed.push(explained(error, &cluster).await),
         }
     }
-    let out = if args.json {
-        format!("{}\n", document::write(described.iter().map(|description| (description, None))))
+    if args.json {
+        stdout::json(&document::write(described.iter().map(|description| (description, None))))?;
     } else {
-        described.iter().map(|description| page(description, None, &session.terminal)).collect::<Vec<_>>().join("\n")
-    };
-    stdout::write(out.as_bytes())?;
+        let pages: Vec<String> =
+            described.iter().map(|description| page(description, None, &session.terminal)).collect();
+        stdout::write(pages.join("\n").as_bytes())?;
+    }
     failed.extend(described.into_iter().flat_map(gaps));
     // What could be found stands above; what could not be found decides how this ends.
     for report in &failed {

@@ -55,7 +55,7 @@ pub async fn run(args: &Args, session: &Session) -> Result<Exit> {
     let shown: Vec<&GroupSummary> = list.groups.iter().filter(|group| wanted(group)).collect();
     if args.json {
         let groups: Vec<Value> = shown.iter().map(|group| group_json(group)).collect();
-        stdout::write(format!("{}\n", json!({"schema_version": 1, "groups": groups})).as_bytes())?;
+        stdout::json(&json!({"schema_version": 1, "groups": groups}))?;
     } else if !shown.is_empty() {
         stdout::write(table(&shown).render(&session.terminal).as_bytes())?;
     } else if !list.groups.is_empty() {

@@ -174,7 +174,7 @@ fn nothing_to_move(args: &Args) -> Report {
 
 fn show(args: &Args, plan: &Plan, session: &Session) -> Result<()> {
     if args.json {
-        return stdout::write(format!("{}\n", plan_json(args, plan)).as_bytes());
+        return stdout::json(&plan_json(args, plan));
     }
     let mut table =
         Table::new(&[text("TOPIC"), number("PARTITION"), number("FROM"), number("TO"), number("CHANGE"), text("NOTE")]);

@@ -65,7 +65,7 @@ impl View<'_> {
         self.last = seen;
         if self.json {
             let seen = self.last.iter().zip(&self.paces).map(|(seen, paces)| (seen, Some(paces)));
-            stdout::write(format!("{}\n", document::write(seen)).as_bytes())?;
+            stdout::json(&document::write(seen))?;
         }
         let trouble = self.last.iter().flat_map(|seen| &seen.gaps).next().map(ToString::to_string);
         match (self.json, trouble) {

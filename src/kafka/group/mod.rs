@@ -62,7 +62,7 @@ use super::{
 };
 
 pub use assignor::Assignor;
-pub(crate) use protocol::{Subscription, decode_assignment};
+pub(crate) use protocol::decode_assignment;
 
 /// How long a member that reads to the end and owns nothing waits for a share: two heartbeats of KIP-848, whose coordinator
 /// may take its time to divide (`group.consumer.assignment.interval.ms`).

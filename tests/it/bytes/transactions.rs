@@ -13,12 +13,12 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs what a test does with the library, within a deadline.
-fn within_limit<T>(work: impl Future<Output = T>) -> T {
+pub fn within_limit<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { timeout(LIMIT, work).await.expect("within the deadline of the test") })
 }
 
-async fn producer(id: &str) -> Producer {
+pub async fn producer(id: &str) -> Producer {
     let addresses = brokers().split(',').map(|address| address.parse().expect("an address")).collect();
     let cluster = Cluster::connect(addresses, ConnectOptions::default()).await.expect("the brokers under test");
     let config = ProducerConfig { transactional_id: Some(Arc::from(id)), ..ProducerConfig::default() };
@@ -26,7 +26,7 @@ async fn producer(id: &str) -> Producer {
 }
 
 /// Sends and waits until they are in the log, so that the order of the log is the order of the test.
-async fn send(producer: &Producer, topic: TopicNumber, partition: i32, values: &[&str]) -> Result<(), Error> {
+pub async fn send(producer: &Producer, topic: TopicNumber, partition: i32, values: &[&str]) -> Result<(), Error> {
     for value in values {
         let record = NewRecord { value: Some(value.as_bytes()), ..NewRecord::default() };
         producer.send(topic, Some(partition), &record).await?;

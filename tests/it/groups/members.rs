@@ -97,6 +97,13 @@ fn what_members_call_themselves_cannot_steer_a_terminal() {
         assert_harmless(&shown);
         assert!(without_styles(&shown).contains(HARMLESS), "{shown}");
     }
+    for arguments in [["groups", "describe", &group, "-J"].as_slice(), &["groups", "list", "-J"]] {
+        let shown = on_terminal(kafkalab(arguments), 80, b"").ok().text();
+        assert_harmless(&shown);
+        let document: serde_json::Value = serde_json::from_str(&shown).expect("one document");
+        let names = document["groups"].as_array().expect("groups").iter().map(|found| found["name"].as_str());
+        assert!(names.flatten().any(|name| name == group), "{shown}");
+    }
     let listed = on_terminal(kafkalab(["groups", "list"]), 80, b"").ok().text();
     assert_harmless(&listed);
     assert!(listed.contains(HARMLESS), "{listed}");

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{described, group, kcat_member, run, until, until_members, written};
 use crate::{
+    bytes::transactions::{producer, send, within_limit},
     cluster::Kafka,
     harness::{Program, brokers, kafkalab, need_kafka, program},
     process::start,
@@ -125,6 +126,31 @@ fn kip_848_groups_are_described_as_kafkas_own_tool_describes_them() {
     agree(&group, "consumer");
     run(&["delete", &group, "-y"]).ok();
     assert!(described(&group).is_none());
+}
+
+/// Open transactions hold up readers of the committed, and the lag says how much waits; a marker is an offset without a
+/// record.
+#[test]
+#[ignore = "only Apache Kafka has Kafka's tools"]
+fn open_transactions_count_as_lag_and_markers_have_no_age() {
+    need_kafka();
+    let (topic, name) = (topic_with("open", 1), group("open"));
+    within_limit(async {
+        let producer = producer(&topic).await;
+        let number = producer.topic(&topic).await.expect("the topic");
+        producer.begin().await.expect("begin");
+        send(&producer, number, 0, &["one", "two"]).await.expect("send");
+        run(&["reset", &name, "-t", &topic, "--to", "start", "-y"]).ok();
+        agree(&name, "classic");
+        let lag = |group: &serde_json::Value| (group["lag"].as_i64(), group["lag_seconds"].as_f64());
+        let (count, seconds) = lag(&described(&name).expect("the group"));
+        assert!(count == Some(2) && seconds.is_some_and(|seconds| seconds < 60.0), "{count:?} {seconds:?}");
+        producer.commit().await.expect("commit");
+        run(&["reset", &name, "--to", "2", "-y"]).ok();
+        agree(&name, "classic");
+        assert_eq!(lag(&described(&name).expect("the group")), (Some(1), None));
+        producer.close().await.expect("close");
+    });
 }
 
 /// Kafka's tool moves it, and it is where ours would have moved it; and the other way round.
