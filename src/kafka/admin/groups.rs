@@ -11,6 +11,8 @@
 //! kind is described by a request of its own, which does not know the groups of the other kind. A broker that has never
 //! heard of KIP-848 has no groups of it.
 
+mod describe;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -20,11 +22,9 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use kafka_protocol::messages::{
-    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest,
-    consumer_group_describe_response, describe_groups_response, list_groups_response::ListedGroup,
-};
+use kafka_protocol::messages::{DeleteGroupsRequest, ListGroupsRequest, list_groups_response::ListedGroup};
 
+use self::describe::{describe_classic, describe_consumer, describe_either};
 use super::Admin;
 use crate::kafka::{
     cluster::{NodeId, Role, retry},
@@ -32,9 +32,8 @@ use crate::kafka::{
     connection::Connection,
     coordinator::Coordinated,
     error::{Code, Error, Result, check},
-    group::decode_assignment,
     record::TopicPartition,
-    wire::{ConsumerGroupDescribe, DeleteGroups, DescribeGroups, ListGroups},
+    wire::{DeleteGroups, ListGroups},
 };
 
 /// Groups described by one request: an answer holds the subscriptions and assignments of all their members.
@@ -192,7 +191,7 @@ impl Admin {
     /// time-out, [`Error::OtherGroup`] for a group of another kind (`share`, `streams`).
     pub async fn describe_group(&self, name: &str) -> Result<Group> {
         let described =
-            self.cluster.ask_coordinator(name, |connection| async move { describe(&connection, name).await });
+            self.cluster.ask_coordinator(name, |connection| async move { describe_either(&connection, name).await });
         match described.await {
             Ok(mut group) => {
                 group.coordinator = self.cluster.coordinator(Coordinated::Group, name).await.ok();
@@ -265,103 +264,6 @@ impl From<ListedGroup> for GroupSummary {
             members: None,
         }
     }
-}
-
-/// As the one kind, then as the other: no answer says beforehand which it is.
-async fn describe(connection: &Connection, name: &str) -> Result<Group> {
-    let names = [Arc::from(name)];
-    let unknown = || Error::UnknownGroup { group: name.into() };
-    match describe_classic(connection, &names).await?.pop().unwrap_or_else(|| Err(unknown())) {
-        Err(Error::UnknownGroup { .. }) if connection.version::<ConsumerGroupDescribe>().is_some() => {
-            describe_consumer(connection, &names).await?.pop().unwrap_or_else(|| Err(unknown()))
-        }
-        described => described,
-    }
-}
-
-async fn describe_classic(connection: &Connection, names: &[Arc<str>]) -> Result<Vec<Result<Group>>> {
-    connection.require::<DescribeGroups>("describing groups")?;
-    let groups = names.iter().map(|name| group_id(name)).collect();
-    let response = connection.request::<DescribeGroups>(DescribeGroupsRequest::default().with_groups(groups)).await?;
-    Ok(response.groups.into_iter().map(classic).collect())
-}
-
-fn classic(group: describe_groups_response::DescribedGroup) -> Result<Group> {
-    let name: Arc<str> = group.group_id.as_str().into();
-    let action = format!("describing group {name:?}");
-    verdict(action, &name, group.error_code, group.error_message.as_deref())?;
-    if &*group.group_state == "Dead" {
-        return Err(Error::UnknownGroup { group: name }); // how brokers before 4.0 say it
-    }
-    let members = group.members.into_iter().map(|member| {
-        // other protocols, such as Connect's, put something else there
-        let of_consumers = &*group.protocol_type == "consumer";
-        let assigned = if of_consumers { decode_assignment(member.member_assignment)? } else { Vec::new() };
-        Ok(Member {
-            id: member.member_id.to_string(),
-            instance_id: member.group_instance_id.map(|id| id.to_string()),
-            client_id: member.client_id.to_string(),
-            host: member.client_host.to_string(),
-            assigned: sorted(assigned),
-        })
-    });
-    Ok(Group {
-        members: in_order(members.collect::<Result<_>>()?),
-        kind: GroupKind::Classic,
-        state: group.group_state.to_string(),
-        protocol_type: group.protocol_type.to_string(),
-        assignor: group.protocol_data.to_string(),
-        coordinator: None,
-        name,
-    })
-}
-
-async fn describe_consumer(connection: &Connection, names: &[Arc<str>]) -> Result<Vec<Result<Group>>> {
-    connection.require::<ConsumerGroupDescribe>("describing KIP-848 groups")?;
-    let groups = names.iter().map(|name| group_id(name)).collect();
-    let request = ConsumerGroupDescribeRequest::default().with_group_ids(groups);
-    let response = connection.request::<ConsumerGroupDescribe>(request).await?;
-    Ok(response.groups.into_iter().map(consumer).collect())
-}
-
-fn consumer(group: consumer_group_describe_response::DescribedGroup) -> Result<Group> {
-    let name: Arc<str> = group.group_id.as_str().into();
-    let action = format!("describing group {name:?}");
-    verdict(action, &name, group.error_code, group.error_message.as_deref())?;
-    let members = group.members.into_iter().map(|member| {
-        let topics = member.assignment.topic_partitions.into_iter();
-        let assigned = topics.flat_map(|topic| {
-            let name: Arc<str> = topic.topic_name.as_str().into();
-            topic.partitions.into_iter().map(move |partition| TopicPartition::new(Arc::clone(&name), partition))
-        });
-        Member {
-            id: member.member_id.to_string(),
-            instance_id: member.instance_id.map(|id| id.to_string()),
-            client_id: member.client_id.to_string(),
-            host: member.client_host.to_string(),
-            assigned: sorted(assigned.collect()),
-        }
-    });
-    Ok(Group {
-        members: in_order(members.collect()),
-        kind: GroupKind::Consumer,
-        state: group.group_state.to_string(),
-        protocol_type: "consumer".to_owned(),
-        assignor: group.assignor_name.to_string(),
-        coordinator: None,
-        name,
-    })
-}
-
-fn sorted(mut partitions: Vec<TopicPartition>) -> Vec<TopicPartition> {
-    partitions.sort();
-    partitions
-}
-
-/// Coordinators list members in no order; a screen that is drawn again needs one.
-fn in_order(mut members: Vec<Member>) -> Vec<Member> {
-    members.sort_by(|a, b| (&a.client_id, &a.id).cmp(&(&b.client_id, &b.id)));
-    members
 }
 
 fn verdict(action: String, group: &str, code: i16, message: Option<&str>) -> Result<()> {
