@@ -269,7 +269,7 @@ launch() { # NODE
 # Of the answer: size (4 bytes), correlation id (4), number of brokers (4).
 # shellcheck disable=SC2016 # the inner shell expands it
 readonly ask_brokers='
-    exec 3<>"/dev/tcp/127.0.0.1/$1"
+    exec 3<>"/dev/tcp/127.0.0.1/$1" || exit # or what is 3 by inheritance would be asked
     printf "\0\0\0\016\0\003\0\0\0\0\0\001\377\377\0\0\0\0" >&3
     head -c 12 <&3 | od -An -v -tu1'
 

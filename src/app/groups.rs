@@ -182,7 +182,7 @@ async fn bounds(
         let resolved = timeout(WITHIN, cluster.resolve(&places, Isolation::ReadUncommitted)).await;
         let resolved = resolved.unwrap_or_else(|_| {
             let action = format!("asking for the offsets of {} and others of its leader", partitions[0]);
-            Err(Error::TimedOut { action, limit: WITHIN })
+            Err(Error::TimedOut { action, limit: WITHIN, last_try: None })
         });
         (partitions, resolved)
     });

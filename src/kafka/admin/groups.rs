@@ -245,9 +245,11 @@ impl Admin {
 
     /// What passes, and did not pass in time, is a time-out.
     pub(super) fn waited(&self, error: Error) -> Error {
+        let last_try = error.reason();
         match error {
             Error::Broker { action, code, .. } if code.is_transient() => {
-                Error::timed_out(format!("{action} ({code})"), self.cluster.options().request_timeout)
+                let limit = self.cluster.options().request_timeout;
+                Error::TimedOut { action, limit, last_try: Some(last_try) }
             }
             error => error,
         }

@@ -23,7 +23,7 @@ fn plan(topic: &str, rows: &[&str]) -> String {
 fn a_group_is_made_moved_described_and_deleted() {
     let (topic, group) = (topic_with("life", 2), group("life"));
     written(&topic, 0, 5, 7_200);
-    written(&topic, 1, 3, 60);
+    written(&topic, 1, 3, 5_410);
     says(
         &["reset", &group, "-t", &topic, "--to", "start", "--dry-run"],
         0,
@@ -45,13 +45,11 @@ fn a_group_is_made_moved_described_and_deleted() {
             &[
                 "PARTITION  COMMITTED  END  LAG  BEHIND",
                 "        0          0    5    5      2h",
-                "        1          0    3    3    ~",
+                "        1          0    3    3   1h30m",
             ]
         )
     );
-    let (before, behind) = expected.split_once('~').expect("a place for a time that goes on");
-    assert!(page.starts_with(before) && page[before.len()..].starts_with("  1m"), "{page}");
-    assert_eq!(behind, "\n");
+    assert_eq!(page, expected);
     says(
         &["reset", &group, "--to", "-2", "-p", "0", "-y"],
         0,
@@ -78,7 +76,7 @@ fn a_group_is_made_moved_described_and_deleted() {
         &format!("{group} is there already\n"),
     );
     says(
-        &["reset", &group, "--to", "1h", "-y"],
+        &["reset", &group, "--to", "100m", "-y"],
         0,
         &plan(&topic, &["PARTITION  FROM  TO  CHANGE", "        0     5   5      +0", "        1     3   0      -3"]),
         &format!("moved {group} in 2 partitions\n"),

@@ -114,8 +114,7 @@ fn a_watched_group_is_drawn_again_in_place_with_its_pace() {
     for columns in [80, 40] {
         let moved = |to: &str| run(&["reset", &group, "-t", &topic, "--to", to, "-y"]).ok();
         moved("start");
-        let mut watch =
-            start_on_terminal(kafkalab(["groups", "describe", &group, "--watch", "300ms"]), columns, b"");
+        let mut watch = start_on_terminal(kafkalab(["groups", "describe", &group, "--watch", "300ms"]), columns, b"");
         watch.until_stdout_has("0 records/s");
         moved("20");
         watch.until_stdout_has("caught up in ");
@@ -163,7 +162,7 @@ fn who_watches_is_told_that_the_brokers_are_away_and_sees_them_come_back() {
     let kafkalab = |arguments: &[&str]| kafkalab(arguments).env("KAFKALAB_BROKERS", &kafka.brokers);
     kafkalab(&["topics", "create", "t", "-p", "1"]).run().ok();
     kafkalab(&["groups", "reset", "g", "-t", "t", "--to", "start", "-y"]).run().ok();
-    let (mut watch, _keys) = start_on_terminal(kafkalab(&["groups", "describe", "g", "--watch", "300ms"]), 80);
+    let mut watch = start_on_terminal(kafkalab(&["groups", "describe", "g", "--watch", "300ms"]), 80, b"");
     watch.until_stdout_has("0 records/s");
     kafka.pause(1);
     watch.until_stdout_has("the brokers do not answer; waiting for them");
