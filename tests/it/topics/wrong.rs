@@ -60,7 +60,7 @@ fn words_that_are_missing_or_too_many() {
     usage(
         "topics lst",
         &format!(
-            "error: unrecognized subcommand 'lst'\n\n  tip: a similar subcommand exists: 'list'\n\n\
+            "error: unrecognized subcommand 'lst'\n\n  tip: some similar subcommands exist: 'ls', 'list'\n\n\
              Usage: kafkalab topics [OPTIONS] <COMMAND>\n{MORE}"
         ),
     );
