@@ -148,30 +148,22 @@ def rebalance(command, brokers, topic, group, rest):
             member.end()
 
 
-def steady_producer(options, brokers, topic):
-    """One record into each partition in turn, for as long as it lives."""
+def steady_producer(options, brokers, topic, folder):
+    """One record into each partition in turn, for as long as it lives (an hour at most)."""
     per_second = PARTITIONS * 1000 // EVERY_MS
-    line = '{"partition":%d,"payload":"x"}\n'
-    round_of_lines = "".join(line % partition for partition in range(PARTITIONS))
-    writer = subprocess.Popen(
-        [options.kafkalab, "produce", topic, "-b", brokers, "--input", "json", "--rate", str(per_second), "--linger", "5ms", "-q"],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-
-    def feed():
-        try:
-            while True:
-                writer.stdin.write(round_of_lines.encode() * 10)
-        except (BrokenPipeError, ValueError):
-            pass
-
-    threading.Thread(target=feed, daemon=True).start()
-    return writer
+    file = folder / "steady"
+    # from a file: a pipe that Python fills in bursts would be read in bursts
+    one_round = "".join(f'{{"partition":{partition},"payload":"x"}}\n' for partition in range(PARTITIONS))
+    file.write_text(one_round * (3600 * 1000 // EVERY_MS))
+    return subprocess.Popen(
+        [options.kafkalab, "produce", topic, "-b", brokers, "-l", file, "--input", "json", "--rate", str(per_second),
+         "--linger", "5ms", "-q"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def rebalances(options, cluster, rounds):
+def rebalances(options, cluster, folder, rounds):
     topic = f"bench-{os.getpid()}-rebalance"
     cluster.topics("--create", "--topic", topic, "--partitions", str(PARTITIONS))
-    writer = steady_producer(options, cluster.brokers, topic)
+    writer = steady_producer(options, cluster.brokers, topic, folder)
     found = {}
     try:
         for turn in range(rounds):
@@ -293,7 +285,7 @@ def main():
             report = []
             parts = {
                 "cost": lambda: cost(options, cluster, Path(work)),
-                "rebalance": lambda: rebalances(options, cluster, options.rounds),
+                "rebalance": lambda: rebalances(options, cluster, Path(work), options.rounds),
                 "many": lambda: many(options, cluster),
             }
             for name, part in parts.items():

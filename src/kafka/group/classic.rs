@@ -53,7 +53,6 @@ pub(crate) struct Classic {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    pub topics: BTreeSet<Arc<str>>,
     pub assignors: Vec<Assignor>,
     pub instance_id: Option<Arc<str>>,
     pub heartbeat_interval: Duration,
@@ -72,7 +71,7 @@ enum State {
     Joining,
     /// The leader has asked for the topics' partitions.
     Leading(Joined, Vec<Member>),
-    Syncing(Joined, Ask),
+    Syncing(Ask),
     Stable,
     Leaving,
     Ended,
@@ -140,7 +139,7 @@ impl Classic {
             assignor: joined.assignor.clone(),
             plan,
         };
-        self.state = State::Syncing(joined, ask.clone());
+        self.state = State::Syncing(ask.clone());
         vec![Action::Ask(ask)]
     }
 
@@ -272,7 +271,7 @@ impl Classic {
         match &self.state {
             State::Joining if self.releasing == 0 => vec![Action::Ask(self.ask_join())],
             State::Leading(..) => vec![Action::Ask(Ask::Counts(self.watched.clone()))],
-            State::Syncing(_, ask) => vec![Action::Ask(ask.clone())],
+            State::Syncing(ask) => vec![Action::Ask(ask.clone())],
             State::Stable => vec![Action::Ask(self.ask_heartbeat())],
             State::Joining | State::Leaving | State::Ended => Vec::new(),
         }
@@ -348,6 +347,7 @@ impl Membership for Classic {
         })
     }
 
+    #[cfg(test)]
     fn owned(&self) -> &BTreeSet<TopicPartition> {
         &self.owned
     }

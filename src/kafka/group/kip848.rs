@@ -247,6 +247,7 @@ impl Membership for Kip848 {
         })
     }
 
+    #[cfg(test)]
     fn owned(&self) -> &BTreeSet<TopicPartition> {
         &self.owned
     }

@@ -33,6 +33,7 @@ pub(crate) trait Membership: Send {
     /// Who commits, as long as the group takes commits from this member.
     fn committer(&self) -> Option<Committer>;
     /// The partitions that this member owns.
+    #[cfg(test)]
     fn owned(&self) -> &BTreeSet<TopicPartition>;
     /// The topics whose partitions this member divides, as the leader of its group; [`Event::Counts`] tells of them.
     fn watched(&self) -> BTreeSet<Arc<str>> {

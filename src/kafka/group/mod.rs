@@ -310,7 +310,6 @@ impl Drop for GroupConsumer {
 fn membership(config: &GroupConfig) -> Box<dyn Membership> {
     match config.protocol {
         GroupProtocol::Classic => Box::new(Classic::new(classic::Config {
-            topics: config.topics.iter().cloned().collect(),
             assignors: config.assignors.clone(),
             instance_id: config.instance_id.clone(),
             heartbeat_interval: config.heartbeat_interval,

@@ -621,12 +621,7 @@ impl<C: Coordinator> World<C> {
 }
 
 fn classic(assignors: Vec<Assignor>) -> Box<dyn Membership> {
-    Box::new(Classic::new(classic::Config {
-        topics: ["a".into(), "b".into()].into(),
-        assignors,
-        instance_id: None,
-        heartbeat_interval: Duration::from_secs(3),
-    }))
+    Box::new(Classic::new(classic::Config { assignors, instance_id: None, heartbeat_interval: Duration::from_secs(3) }))
 }
 
 proptest! {
