@@ -364,6 +364,9 @@ fn explained(error: Error) -> Error {
         Code::INCONSISTENT_GROUP_PROTOCOL => {
             "its members divide partitions in a way that this one does not offer; see --assignor and --group-protocol"
         }
+        Code::INVALID_SESSION_TIMEOUT => {
+            "the broker allows no such session; its limits are group.min.session.timeout.ms and group.max.session.timeout.ms"
+        }
         Code::FENCED_INSTANCE_ID => "another member has joined with the same instance id; each needs its own",
         _ => return Error::Broker { action, code, message: None },
     };
