@@ -20,7 +20,7 @@ use crate::app::{
 
 /// Bytes gathered before they are written.
 const WRITE: usize = 64 * 1024;
-/// How long a group's last commit may take.
+/// How long a group's last commit may take, and before it the taking of what is being printed.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Consume records: from the beginning on, following, until Ctrl-C
@@ -157,10 +157,10 @@ enum Protocol {
 
 pub async fn run(args: Args, session: &Session) -> Result<Exit> {
     let options = options(&args, session.settings.metadata_age.value)?;
-    let mut printer = Printer::new(&args, session)?;
+    let printer = Printer::new(&args, session)?;
+    let group = group(&args)?;
     let cluster = session.connect().await?;
     let bounded = options.exit_at_end || options.range.to.is_some();
-    let group = group(&args)?;
     let Some(reading) = open(&cluster, &options, group.as_ref(), bounded, session).await? else {
         return Ok(session.stop.exit());
     };
@@ -168,7 +168,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
         session.say(&format!("{}; Ctrl-C to stop", following(&reading, &options)));
     }
     let mut reading = reading;
-    let printed = print_all(&args, &mut printer, &mut reading, session).await;
+    let printed = print_all(&args, printer, &mut reading, session).await;
     // what was printed is committed whatever ended the printing
     let closed = tokio::time::timeout(FAREWELL, reading.close()).await;
     let exit = printed?;
@@ -182,7 +182,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
 }
 
 /// Until there is no more, enough, or a person stops it.
-async fn print_all(args: &Args, printer: &mut Printer, reading: &mut Reading, session: &Session) -> Result<Exit> {
+async fn print_all(args: &Args, mut printer: Printer, reading: &mut Reading, session: &Session) -> Result<Exit> {
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 {
         let event = tokio::select! {
@@ -198,7 +198,16 @@ async fn print_all(args: &Args, printer: &mut Printer, reading: &mut Reading, se
             None => break,
             Some(GroupEvent::Records(chunk)) => {
                 let partition = chunk.partition.clone();
-                let (count, next_offset) = printer.chunk(chunk, left)?;
+                let (count, next_offset) = match reading {
+                    Reading::Alone { .. } => printer.chunk(chunk, left)?,
+                    Reading::Member(_) => match printer.aside(chunk, left, session).await? {
+                        Some((again, printed)) => {
+                            printer = again;
+                            printed
+                        }
+                        None => return Ok(session.stop.exit()),
+                    },
+                };
                 left -= count;
                 reading.processed(&partition, next_offset);
             }
@@ -250,9 +259,15 @@ fn group(args: &Args) -> Result<Option<GroupConfig>> {
         Division::CooperativeSticky => Assignor::CooperativeSticky,
     };
     let Some(name) = args.group.as_deref() else { return Ok(None) };
+    if name.is_empty() {
+        return Err(Usage("-g: a group needs a name".to_owned()).into());
+    }
     let mut group = GroupConfig::new(name, Vec::new());
     if !args.assignor.is_empty() {
         group.assignors = args.assignor.iter().map(assignor).collect();
+    }
+    if args.instance_id.as_ref().is_some_and(String::is_empty) {
+        return Err(Usage("--instance-id: an instance needs a name".to_owned()).into());
     }
     group.instance_id = args.instance_id.as_deref().map(Into::into);
     group.commit_every = args.commit_every;
@@ -260,6 +275,10 @@ fn group(args: &Args) -> Result<Option<GroupConfig>> {
         Protocol::Classic => GroupProtocol::Classic,
         Protocol::Consumer => GroupProtocol::Consumer,
     };
+    if group.protocol == GroupProtocol::Consumer && !args.assignor.is_empty() {
+        let usage: color_eyre::Report = Usage("--assignor: with KIP-848 the broker divides".to_owned()).into();
+        return Err(usage.suggestion("leave it out, or use --group-protocol classic"));
+    }
     group.max_handling = args.max_handling;
     if let Some(timeout) = args.session_timeout {
         if group.protocol == GroupProtocol::Consumer {
@@ -445,6 +464,23 @@ impl Printer {
         }
         self.flush()?;
         Ok((count, next_offset))
+    }
+
+    /// The same on a thread of its own: whoever takes the output may be slow, and the group is to hear of this member all
+    /// the while. `None` if a person wants to stop and nobody takes it.
+    async fn aside(mut self, chunk: Chunk, limit: u64, session: &Session) -> Result<Option<(Self, (u64, i64))>> {
+        let mut printing = tokio::task::spawn_blocking(move || {
+            let printed = self.chunk(chunk, limit)?;
+            Ok((self, printed))
+        });
+        let enough = async {
+            session.stop.asked().await;
+            tokio::time::sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            printed = &mut printing => printed.wrap_err("printing")?.map(Some),
+            () = enough => Ok(None),
+        }
     }
 
     fn flush(&mut self) -> Result<()> {
