@@ -315,7 +315,7 @@ fn parse(line: &str) -> Word {
                 _ => Word::Lost(partitions),
             }
         }
-        "%" if line.contains(" rebalanced ") => kcats(line),
+        "%" if line.contains(" rebalanced") => kcats(line),
         "record" => record(words.next(), words.next(), words.next()).unwrap_or_else(|| Word::Else(line.to_owned())),
         _ => record(Some(first), words.next(), words.next()).unwrap_or_else(|| Word::Else(line.to_owned())),
     }
