@@ -393,7 +393,9 @@ impl Member {
             Ok(()) => self.progress.committed(&offsets),
             Err(error) => {
                 tracing::debug!(%error, "commit refused");
-                if verdict(&error) != Verdict::Again {
+                // one that was on its way while a rebalance went on says nothing of the next one
+                let is_over = !matches!(verdict(&error), Verdict::Again | Verdict::Rebalance);
+                if is_over && !self.parting.is_empty() {
                     self.parting_commits = PARTING_COMMITS;
                 }
                 self.feed(Event::CommitRefused(error));

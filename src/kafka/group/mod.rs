@@ -296,7 +296,14 @@ impl GroupConsumer {
                 self.unfinished.remove(&partition);
                 Some(GroupEvent::Notice(Notice::Finished { partition }))
             }
-            Fetched::Notice(notice) => Some(GroupEvent::Notice(notice)),
+            Fetched::Notice(notice) => {
+                match &notice {
+                    Notice::Recreated { topic } => self.progress.moved(|partition| partition.topic == *topic, 0),
+                    Notice::Reset { partition, to, .. } => self.progress.moved(|moved| moved == partition, *to),
+                    _ => {}
+                }
+                Some(GroupEvent::Notice(notice))
+            }
         }
     }
 }
