@@ -60,7 +60,9 @@ impl Churn {
             (_, Signal::INT) => Some(130),
             _ => Some(143),
         };
-        if let Some(code) = code.filter(|_| began) {
+        // librdkafka 2.0 asserts so where it is closed before it has been assigned anything
+        let asserted = member.kind == Kind::Kcat && member.said().contains("Assertion `assignor_state' failed");
+        if let Some(code) = code.filter(|_| began && !asserted) {
             assert_eq!(end, End::Left(code), "{} by {signal:?}: {}", member.name, member.said());
         }
         self.history.add(&member, Some(end));
