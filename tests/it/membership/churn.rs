@@ -121,7 +121,7 @@ fn churn(how: How, kinds: &'static [Kind]) {
     }
     let mut producer = load::Running::start(on(brokers, &["produce", &topic, "-q"]));
     // twenty lines each 25 ms, far longer than all else takes: it is stopped
-    let pieces = (0..40_000).map(|n| (20 * n..20 * n + 20).map(|line| format!("{line}\n")).collect()).collect();
+    let pieces = (0..40_000).map(|n| (20 * n..20 * n + 20).map(|line| format!("{line}\n")).collect::<String>());
     producer.feed(pieces, Duration::from_millis(25));
     for member in &churn.members {
         member.until_it_has(PARTITIONS as usize / kinds.len());

@@ -26,7 +26,7 @@ const BOTH: [How; 2] = [How::Cooperative, How::Consumer];
 /// A producer of ten lines each 20 ms, until it is dropped.
 fn trickle(brokers: &str, topic: &str) -> load::Running {
     let mut producer = load::Running::start(on(brokers, &["produce", topic, "-q"]));
-    let pieces = (0..30_000).map(|n| (10 * n..10 * n + 10).map(|line| format!("{line}\n")).collect()).collect();
+    let pieces = (0..30_000).map(|n| (10 * n..10 * n + 10).map(|line| format!("{line}\n")).collect::<String>());
     producer.feed(pieces, Duration::from_millis(20));
     producer
 }
