@@ -328,7 +328,7 @@ impl Membership for Classic {
                 self.releasing = self.releasing.saturating_sub(1);
                 if self.releasing == 0 && !matches!(self.state, State::Leaving) { self.proceed() } else { Vec::new() }
             }
-            Event::Stalled if !self.owned.is_empty() => self.stall(),
+            Event::Stalled if !self.owned.is_empty() || self.releasing > 0 => self.stall(),
             Event::Wake => self.wake(),
             Event::Stop => self.stop(),
             Event::Left | Event::Stalled | Event::Told(_) => Vec::new(),
