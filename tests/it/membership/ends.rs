@@ -86,7 +86,7 @@ fn a_killed_member_repeats_what_it_had_not_committed_and_skips_nothing() {
             member.until("records of a few commits", |words| {
                 let mut records = words.iter().filter(|(_, word)| matches!(word, Word::Record(..)));
                 records.clone().count() >= count
-                    && records.next().zip(records.last()).is_some_and(|(first, last)| last.0 - first.0 > commits)
+                    && records.next().zip(records.next_back()).is_some_and(|(first, last)| last.0 - first.0 > commits)
             });
             member.signal(Signal::KILL);
             assert_eq!(member.end(), End::Killed);

@@ -179,8 +179,9 @@ fn who_is_stopped_while_nobody_takes_the_output_ends_all_the_same() {
     slow.take(1000);
     thread::sleep(Duration::from_millis(500)); // the pipe fills up
     kill_process(Pid::from_child(&slow.child), Signal::TERM).expect("it runs");
-    super::until("its end", Duration::from_secs(15), || match slow.child.try_wait().expect("its end") {
-        Some(status) => Ok(assert_eq!(status.code(), Some(143), "{}", slow.words())),
+    let status = super::until("its end", Duration::from_secs(15), || match slow.child.try_wait().expect("its end") {
+        Some(status) => Ok(status),
         None => Err(slow.words()),
     });
+    assert_eq!(status.code(), Some(143), "{}", slow.words());
 }
