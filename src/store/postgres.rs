@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
 use futures::{TryStreamExt, future::try_join4, pin_mut};
 use tokio::{
@@ -27,7 +28,7 @@ use tokio::{
 };
 use tokio_postgres::{
     Config, Error, NoTls,
-    types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
+    types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
 use uuid::Uuid;
 
@@ -51,7 +52,7 @@ const STATEMENT: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(35);
 
 /// `kl`, and the table: two stores in two schemas of one database do not wait for each other.
-const LOCK: &str = "BEGIN; SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
+pub(super) const LOCK: &str = "BEGIN; SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
 /// The same for opening, when there may be no table yet.
 const LOCK_SCHEMA: &str = "SELECT pg_advisory_lock(27501, hashtext(current_schema()))";
 const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock_all()";
@@ -95,25 +96,31 @@ impl Postgres {
     }
 
     pub async fn rows(&self, access: Access, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
-        let query = async |client: &Object| {
-            let statement = client.prepare_cached(&sql).await?;
-            client.query(&statement, &parameters).await
-        };
-        let found = self.connections.run(access, query).await?;
-        let row = |row: tokio_postgres::Row| {
-            let values = (0..row.len()).map(|column| row.try_get(column)).collect::<Result<_, Error>>();
-            Ok(Row { values: values.map_err(|error| self.connections.explain(&error))?, at: self.at() })
-        };
-        found.into_iter().map(row).collect()
+        match self.try_rows(&sql, &values).await {
+            Err(StoreError::Unknown { .. }) if access == Access::Read => self.try_rows(&sql, &values).await,
+            outcome => outcome,
+        }
     }
 
+    /// A read whose connection breaks is tried once more: it may have been dead since the server's restart.
     pub async fn page(&self, scope: Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
-        self.connections.run(Access::Read, async |client: &Object| page(client, &scope, limit).await).await
+        match self.try_page(&scope, limit).await {
+            Err(StoreError::Unknown { .. }) => self.try_page(&scope, limit).await,
+            outcome => outcome,
+        }
     }
 
-    fn at(&self) -> Arc<str> {
-        Arc::clone(&self.connections.at)
+    async fn try_rows(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
+        let client = self.connections.get().await?;
+        let outcome = self.connections.within(rows(&client, sql, values)).await;
+        let row = |values| Row { values, at: Arc::clone(&self.connections.at) };
+        Ok(keep(client, outcome)?.into_iter().map(row).collect())
+    }
+
+    async fn try_page(&self, scope: &Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
+        let client = self.connections.get().await?;
+        let outcome = self.connections.within(page(&client, scope, limit)).await;
+        keep(client, outcome)
     }
 }
 
@@ -161,31 +168,6 @@ impl Connections {
             }
             error => StoreError::Unreachable { at: Arc::clone(&self.at), cause: causes(&error).into() },
         })
-    }
-
-    /// Runs on a connection of the pool. A read whose connection breaks is tried once more: the connection may have
-    /// been dead since the server's restart.
-    async fn run<T>(
-        &self,
-        access: Access,
-        query: impl AsyncFn(&Object) -> Result<T, Error>,
-    ) -> Result<T, StoreError> {
-        let mut again = access == Access::Read;
-        loop {
-            let client = self.get().await?;
-            let error = match self.within(query(&client)).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            if matches!(error, StoreError::Unknown { .. }) {
-                drop(Object::take(client)); // never back into the pool
-                if again {
-                    again = false;
-                    continue;
-                }
-            }
-            return Err(error);
-        }
     }
 
     async fn within<T>(&self, query: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
@@ -249,6 +231,14 @@ impl Connections {
             },
         }
     }
+}
+
+/// Back into the pool, unless it is not known what the connection still does.
+fn keep<T>(client: Object, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    if matches!(outcome, Err(StoreError::Unknown { .. })) {
+        drop(Object::take(client));
+    }
+    outcome
 }
 
 // --- the writer ---------------------------------------------------------------------------------------------------------
@@ -416,6 +406,13 @@ fn event(row: &tokio_postgres::Row) -> Result<RecordedEvent, Error> {
         metadata: row.try_get(5)?,
         recorded_at_ms: row.try_get(6)?,
     })
+}
+
+async fn rows(client: &Object, sql: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, Error> {
+    let statement = client.prepare_cached(sql).await?;
+    let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+    let found = client.query(&statement, &parameters).await?;
+    found.iter().map(|row| (0..row.len()).map(|column| row.try_get(column)).collect()).collect()
 }
 
 fn unsigned(row: &tokio_postgres::Row, column: usize) -> Result<u64, Error> {
