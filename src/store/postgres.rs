@@ -52,7 +52,8 @@ const STATEMENT: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(35);
 
 /// `kl`, and the table: two stores in two schemas of one database do not wait for each other.
-pub(super) const LOCK: &str = "BEGIN; SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
+pub(super) const LOCK: &str =
+    "BEGIN; SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
 /// The same for opening, when there may be no table yet.
 const LOCK_SCHEMA: &str = "SELECT pg_advisory_lock(27501, hashtext(current_schema()))";
 const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock_all()";
@@ -278,10 +279,9 @@ impl Writer {
             if !lost || began.elapsed() + pause > self.options.retry_for {
                 return Err(match failed.error {
                     StoreError::Unknown { at, cause } if !sent => StoreError::Unreachable { at, cause },
-                    other if sent => StoreError::Unknown {
-                        at: Arc::clone(&self.connection.at),
-                        cause: other.to_string().into(),
-                    },
+                    other if sent => {
+                        StoreError::Unknown { at: Arc::clone(&self.connection.at), cause: other.to_string().into() }
+                    }
                     other => other,
                 });
             }

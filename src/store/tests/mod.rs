@@ -36,7 +36,10 @@ impl Place {
 
     pub async fn postgres() -> Self {
         let server = std::env::var("KAFKALAB_TEST_POSTGRES").unwrap_or_default();
-        assert!(!server.is_empty(), "this test needs PostgreSQL: set KAFKALAB_TEST_POSTGRES (`just test-postgres` does)");
+        assert!(
+            !server.is_empty(),
+            "this test needs PostgreSQL: set KAFKALAB_TEST_POSTGRES (`just test-postgres` does)"
+        );
         let place = Place::Schema { server, name: format!("test_{}", Uuid::new_v4().simple()) };
         let Place::Schema { name, .. } = &place else { unreachable!() };
         place.client().await.batch_execute(&format!("CREATE SCHEMA {name}")).await.unwrap();
@@ -108,7 +111,10 @@ pub(super) fn events(count: usize) -> Vec<NewEvent> {
 
 /// Waits until the question is answered with something.
 #[track_caller]
-pub(super) fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> impl Future<Output = T> {
+pub(super) fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> impl Future<Output = T> {
     let began = Instant::now();
     async move {
         loop {

@@ -20,7 +20,7 @@ async fn a_newer_schema_is_refused_and_left_as_it_is(place: &Place) {
     store.append("s", NoStream, events(1)).await.unwrap();
     let newer = "INSERT INTO refinery_schema_history SELECT 98 + version, name, applied_on, checksum
                  FROM refinery_schema_history WHERE version = 1
-                 UNION ALL SELECT 57, 'before', max(applied_on), '1' FROM refinery_schema_history RETURNING name";
+                 UNION ALL SELECT 57, 'before', max(applied_on), '1' FROM refinery_schema_history RETURNING cast(name AS text)";
     store.database().rows(Access::Write, newer, []).await.unwrap();
     let refused = failed(Store::open(&place.url()).await);
     assert!(matches!(refused, StoreError::NewerSchema { found: 99, known: 1, .. }), "{refused:?}");
@@ -33,7 +33,9 @@ async fn a_newer_schema_is_refused_and_left_as_it_is(place: &Place) {
 async fn tables_of_somebody_else_are_left_as_they_are(place: &Place) {
     let theirs = "CREATE TABLE events (mine text); INSERT INTO events VALUES ('mine')";
     match place {
-        Place::Folder(_) => rusqlite::Connection::open(place.url().path().unwrap()).unwrap().execute_batch(theirs).unwrap(),
+        Place::Folder(_) => {
+            rusqlite::Connection::open(place.url().path().unwrap()).unwrap().execute_batch(theirs).unwrap()
+        }
         Place::Schema { .. } => place.client().await.batch_execute(theirs).await.unwrap(),
     }
     let refused = failed(Store::open(&place.url()).await);
@@ -76,6 +78,7 @@ async fn a_file_or_a_folder_that_can_only_be_read_is_told() {
     for (file_bits, folder_bits, url, words) in [
         (0o444, 0o755, place.text(), "can only be read"),
         (0o444, 0o555, place.text(), "can only be read"),
+        (0o644, 0o555, place.text(), "can only be read"),
         (0o000, 0o755, place.text(), "cannot be opened"),
         (0o644, 0o555, format!("sqlite:{}", folder.join("new.db").display()), "cannot be opened"),
         (0o644, 0o555, format!("sqlite:{}", folder.join("new/store.db").display()), "cannot be made"),
@@ -85,7 +88,10 @@ async fn a_file_or_a_folder_that_can_only_be_read_is_told() {
         let said = child(&url, wrap).output().unwrap();
         mode(folder, 0o755);
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
-        assert!(said.contains("said ") && said.contains(words) && said.contains(&url), "{file_bits:o} {folder_bits:o}: {said}");
+        assert!(
+            said.contains("said ") && said.contains(words) && said.contains(&url),
+            "{file_bits:o} {folder_bits:o}: {said}"
+        );
     }
     mode(&file, 0o644);
     assert_eq!(checked_log(&place.open().await).await.len(), 1);
@@ -97,9 +103,11 @@ async fn a_full_disk_fails_the_append_and_leaves_nothing_of_it() {
     let store = place.open().await;
     store.append("s", NoStream, events(1)).await.unwrap();
     let Database::Sqlite(database) = store.database() else { unreachable!() };
-    let limit = |pages: i64| database.write(move |connection| {
-        connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
-    });
+    let limit = |pages: i64| {
+        database.write(move |connection| {
+            connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+        })
+    };
     let pages = database.write(|connection| connection.pragma_query_value(None, "page_count", |row| row.get(0)));
     // refused within a transaction: so outside, by way of the same connection
     limit(pages.await.unwrap()).await.unwrap();
