@@ -26,8 +26,6 @@ mod postgres;
 mod snapshot;
 mod sql;
 mod sqlite;
-#[cfg(test)]
-mod tests;
 mod url;
 mod writer;
 
@@ -144,8 +142,7 @@ impl Store {
     fn database(&self) -> &Database {
         &self.0.database
     }
-
-    fn invalid(&self, cause: String) -> StoreError {
-        StoreError::Invalid(cause)
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,6 +263,8 @@ impl Writer {
                 Ok(outcomes) => writer::answer(std::mem::take(&mut batch), outcomes),
                 Err(error) => writer::answer_all(std::mem::take(&mut batch), &error),
             }
+            // Those who were just answered run first: what they append next goes into the next batch, not the one after.
+            tokio::task::yield_now().await;
         }
     }
 

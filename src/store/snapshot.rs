@@ -32,7 +32,7 @@ impl Store {
 
     /// Keeps the snapshot, unless there is one of a later version with the same schema.
     pub async fn save_snapshot(&self, stream: &str, snapshot: &Snapshot) -> Result<(), StoreError> {
-        check_name("a stream", stream).map_err(|cause| self.invalid(cause))?;
+        check_name("a stream", stream).map_err(StoreError::Invalid)?;
         let (version, schema, checksum) = (bigint(snapshot.version), snapshot.schema.into(), snapshot.checksum.into());
         let values: [Value; 5] = [
             stream.into(),

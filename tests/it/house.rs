@@ -133,8 +133,9 @@ fn offenders(room: &str, forbidden: &[&str]) -> Vec<String> {
 /// Every source of `room` that has one of `words` in its code, outside of its tests.
 fn speakers(room: &str, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    // the tests of a module stand at its end, or in a file `tests.rs`
-    let is_code = |source: &Source| source.room == room && !source.path.ends_with("tests.rs");
+    // the tests of a module stand at its end, in a file `tests.rs`, or in a folder `tests`
+    let is_test = |path: &Path| path.iter().any(|part| part == "tests" || part == "tests.rs");
+    let is_code = |source: &Source| source.room == room && !is_test(&source.path);
     for source in sources().into_iter().filter(is_code) {
         let code = source.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
         for word in words.iter().filter(|word| code.contains(**word)) {
@@ -166,6 +167,15 @@ fn boundaries_import_neither_each_other_nor_upwards() {
         let forbidden: Vec<&str> = BOUNDARIES.into_iter().chain(ROOMS).filter(|room| *room != boundary).collect();
         assert_eq!(offenders(boundary, &forbidden), NONE);
         assert_eq!(speakers(boundary, &["clap", "println!", "eprintln!", "color_eyre"]), NONE);
+    }
+}
+
+#[test]
+fn sql_is_spoken_in_the_store_alone() {
+    let drivers = ["rusqlite", "tokio_postgres", "deadpool", "refinery"];
+    let rooms: BTreeSet<String> = sources().into_iter().map(|source| source.room).collect();
+    for room in rooms.iter().filter(|room| *room != "store") {
+        assert_eq!(speakers(room, &drivers), NONE);
     }
 }
 
