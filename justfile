@@ -62,6 +62,12 @@ test *arguments:
 test-kafka *arguments:
     dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- cargo test --locked --test it {{ arguments }} -- --include-ignored
 
+# Run the store's tests on PostgreSQL, started for them without its service
+[group('check')]
+test-postgres *arguments:
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- \
+        cargo test --locked --lib store:: {{ arguments }} -- --include-ignored
+
 # Run the long tests too, with their full counts, on Apache Kafka
 [group('check')]
 soak *arguments:
@@ -86,3 +92,8 @@ ci:
 bench *options:
     cargo build --release --locked
     dev/bench/cli.py {{ options }}
+
+# Appends, rebuilds and scans per second, on SQLite and PostgreSQL; `just bench-store --quick` for a first look
+[group('measure')]
+bench-store *options:
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- cargo bench --locked --bench store -- {{ options }}
