@@ -142,7 +142,10 @@ impl Connections {
             millis(options.idle_in_transaction),
             config.get_options().unwrap_or_default(),
         );
-        config.options(settings).connect_timeout(CONNECT);
+        config.options(settings);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
         if config.get_application_name().is_none() {
             config.application_name("kafkalab");
         }

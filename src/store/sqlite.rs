@@ -373,6 +373,8 @@ fn explain(at: &Arc<str>, error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly { at, cause },
         Some(ErrorCode::DiskFull) => StoreError::DiskFull { at, cause },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { at, cause },
+        // a commit whose sync failed may still be found after a crash
+        Some(ErrorCode::SystemIoFailure) => StoreError::Unknown { at, cause },
         Some(ErrorCode::CannotOpen) => StoreError::CannotOpen { at, cause },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { at, cause },
         _ => match error {

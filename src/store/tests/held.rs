@@ -90,7 +90,9 @@ async fn whoever_waits_too_long_for_the_lock_is_told_who_is_in_the_way() {
     let options = StoreOptions { lock_wait: Duration::from_millis(200), ..StoreOptions::default() };
     let store = Store::open_with(&place.url(), options).await.unwrap();
     let held = append_by_hand(&place, "").await;
+    let began = Instant::now();
     let refused = store.append("s", NoStream, events(1)).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(matches!(refused, Err(AppendError::Store(StoreError::Locked { .. }))), "{refused:?}");
     held.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(store.append("s", NoStream, events(1)).await.unwrap().last_position, 1);
