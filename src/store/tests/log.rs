@@ -250,18 +250,15 @@ async fn a_scan_of_many_events_needs_no_more_memory(place: &Place) {
     const MIB: u64 = 1 << 20;
     if let Some(url) = in_child() {
         let store = Store::open(&url.parse().unwrap()).await.unwrap();
-        let (mut pages, mut count, mut early) = (store.all_pages(0), 0, 0);
+        let (mut pages, mut count, before) = (store.all_pages(0), 0, peak_memory());
         loop {
             let page = pages.next().await.unwrap();
             if page.is_empty() {
                 break;
             }
             count += page.len();
-            if early == 0 && count > EVENTS / 10 {
-                early = peak_memory();
-            }
         }
-        println!("scanned {count} {early} {}", peak_memory());
+        println!("scanned {count} {before} {}", peak_memory());
         return;
     }
     let store = place.open().await;
@@ -274,8 +271,9 @@ async fn a_scan_of_many_events_needs_no_more_memory(place: &Place) {
     let line = said.lines().find_map(|line| line.split_once("scanned ")).unwrap_or_else(|| panic!("{said}")).1;
     let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
     assert_eq!(numbers[0], EVENTS as u64);
-    let grown = numbers[2] - numbers[1];
-    assert!(grown < 10 * MIB, "of 100 MB it took {} more MiB after the first tenth", grown / MIB);
+    // the kernel counts in per-CPU pieces: a peak may seem to have fallen
+    let grown = numbers[2].saturating_sub(numbers[1]);
+    assert!(grown < 32 * MIB, "a scan of 100 MB took {} MiB", grown / MIB);
 }
 
 /// The most that this process has had, in bytes.
