@@ -6,7 +6,7 @@
 //! | `writer.rs` | concurrent appends share commits; what each gets, decided in one pure place |
 //! | `lease.rs` | leases with fencing tokens, and the checkpoints that they guard |
 //! | `snapshot.rs` | snapshots |
-//! | `sqlite.rs`, `postgres.rs` | the two databases: connections, the append's transaction, reading a page, errors |
+//! | `sqlite.rs`, `postgres.rs` | the two databases: connections, reading a page, errors; in their folders `append.rs`: the append's transaction |
 //! | `sql.rs` | small statements, written once for both |
 //! | `url.rs`, `error.rs` | where a store is, and what can go wrong with it |
 //!
