@@ -30,7 +30,10 @@ pub(super) enum Place {
 impl Place {
     pub fn sqlite() -> Self {
         let folder = std::env::temp_dir().join(format!("kafkalab-store-{}", Uuid::new_v4().simple()));
-        std::fs::create_dir(&folder).unwrap();
+        // a child has its parent's place, and would leave its own behind when it is killed
+        if in_child().is_none() {
+            std::fs::create_dir(&folder).unwrap();
+        }
         Place::Folder(folder)
     }
 
@@ -42,6 +45,9 @@ impl Place {
         );
         let place = Place::Schema { server, name: format!("test_{}", Uuid::new_v4().simple()) };
         let Place::Schema { name, .. } = &place else { unreachable!() };
+        if in_child().is_some() {
+            return place;
+        }
         place.client().await.batch_execute(&format!("CREATE SCHEMA {name}")).await.unwrap();
         place
     }
@@ -75,7 +81,7 @@ impl Drop for Place {
             Place::Folder(folder) => drop(std::fs::remove_dir_all(folder)),
             Place::Schema { server, name } => {
                 let drop = format!("DROP SCHEMA {name} CASCADE");
-                let _ = Command::new("psql").args(["-qX", "-c", &drop, server]).stderr(Stdio::null()).status();
+                let _ = Command::new("psql").args(["-qX", "-c", &drop, server]).stderr(Stdio::null()).status(); // none in a child
             }
         }
     }
