@@ -26,7 +26,7 @@ CREATE TABLE snapshots (
     version   bigint NOT NULL,
     schema    bigint NOT NULL,
     state     bytea  NOT NULL,
-    checksum  bigint NOT NULL -- CRC32C of all of the above
+    checksum  bigint NOT NULL -- of version, schema and state
 );
 
 -- A row stays when its lease has ended, so that tokens go on rising.

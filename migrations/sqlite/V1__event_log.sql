@@ -24,7 +24,7 @@ CREATE TABLE snapshots (
     version   INTEGER NOT NULL,
     schema    INTEGER NOT NULL,
     state     BLOB    NOT NULL,
-    checksum  INTEGER NOT NULL -- CRC32C of all of the above
+    checksum  INTEGER NOT NULL -- of version, schema and state
 ) STRICT;
 
 -- A row stays when its lease has ended, so that tokens go on rising.

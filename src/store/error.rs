@@ -52,8 +52,9 @@ pub enum StoreError {
     #[error("the lease {name:?} has passed to another owner, or was given back. Acquire it anew before going on")]
     LeaseLost { name: String },
 
-    #[error("the snapshot of stream {stream:?} is damaged. Rebuild from the events; the next snapshot replaces it")]
-    DamagedSnapshot { stream: String },
+    /// A mistake in the arguments.
+    #[error("{0}")]
+    Invalid(String),
 
     #[error("{at}: {cause}")]
     Database { at: Arc<str>, cause: Arc<str> },
@@ -103,4 +104,22 @@ pub(super) fn causes(error: &dyn Error) -> String {
         next = error.source();
     }
     text
+}
+
+/// Why a schema cannot be brought up to date; `last` is the last step that the database has.
+pub(super) fn schema(
+    at: &Arc<str>,
+    error: &refinery::Error,
+    runner: &refinery::Runner,
+    last: Option<&refinery::Migration>,
+) -> StoreError {
+    let known = runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max().unwrap_or(0);
+    let at = Arc::clone(at);
+    match error.kind() {
+        refinery::error::Kind::MissingVersion(found) => {
+            let found = last.unwrap_or(found);
+            StoreError::NewerSchema { at, found: i64::from(found.version()), known }
+        }
+        _ => StoreError::ForeignSchema { at, cause: causes(error).into() },
+    }
 }

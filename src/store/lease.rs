@@ -52,7 +52,7 @@ impl Store {
     /// Takes the lease if nobody has it, for `ttl` by the database's clock. `None`: somebody has it, and be it an owner
     /// of the same name.
     pub async fn acquire(&self, name: &str, owner: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        check_name("a lease", name).and(check_name("a lease's owner", owner)).map_err(|cause| self.invalid(&cause))?;
+        check_name("a lease", name).and(check_name("a lease's owner", owner)).map_err(|cause| self.invalid(cause))?;
         let values = [name.into(), owner.into(), millis(ttl)];
         let row = self.database().row(Access::Write, ACQUIRE, values).await?;
         let lease = |token| Lease { name: name.to_owned(), owner: owner.to_owned(), token };
@@ -87,7 +87,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`] where another owner has acquired the lease since, or it was given back.
     pub async fn set_checkpoint(&self, name: &str, position: u64, lease: &Lease) -> Result<(), StoreError> {
-        check_name("a checkpoint", name).map_err(|cause| self.invalid(&cause))?;
+        check_name("a checkpoint", name).map_err(|cause| self.invalid(cause))?;
         let mut values = vec![name.into(), position.into()];
         values.extend(lease.values());
         let set = self.database().row(Access::Write, SET_CHECKPOINT, values).await?;

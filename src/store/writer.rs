@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{AppendError, Appended, StoreError};
-use crate::patterns::event_sourcing::{ExpectedVersion, NewEvent, WrongExpectedVersion};
+use crate::patterns::event_sourcing::{ExpectedVersion, NewEvent};
 
 /// Appends in one transaction.
 pub(super) const BATCH: usize = 256;
@@ -169,10 +169,8 @@ impl Seen {
             return Ok(earlier);
         }
         let actual = self.heads.get(&append.stream).copied().unwrap_or(0);
-        if !holds(append.expected, actual) {
-            let wrong = WrongExpectedVersion { expected: append.expected, actual };
-            return Err(AppendError::Conflict { stream: append.stream.clone(), wrong });
-        }
+        let conflict = |wrong| AppendError::Conflict { stream: append.stream.clone(), wrong };
+        append.expected.check(actual).map_err(conflict)?;
         let mut version = actual;
         for event in &append.events {
             version += 1;
@@ -215,14 +213,5 @@ impl Seen {
             last_position: last.position,
             duplicate: !append.tried,
         }))
-    }
-}
-
-fn holds(expected: ExpectedVersion, actual: u64) -> bool {
-    match expected {
-        ExpectedVersion::Any => true,
-        ExpectedVersion::NoStream => actual == 0,
-        ExpectedVersion::StreamExists => actual > 0,
-        ExpectedVersion::Exact(version) => actual == version,
     }
 }
