@@ -8,11 +8,12 @@
 //! | [`app`] | the async glue of each command and pattern; never prints, never sees clap |
 //! | [`kafka`] | the client: connection, cluster, batches, producer, consumer, admin |
 //! | [`broker`] | the embedded broker behind one function |
+//! | [`store`] | the event log, leases, checkpoints and snapshots, on SQLite or PostgreSQL; all SQL |
 //! | [`patterns`] | the rules of the patterns, as pure functions |
 //!
 //! # The import rule
 //!
-//! `cli -> app -> {kafka, broker} -> patterns`. The boundaries never import each other, and nobody imports
+//! `cli -> app -> {kafka, broker, store} -> patterns`. The boundaries never import each other, and nobody imports
 //! upwards. `cli` names the client's plain data (records, offsets, topic descriptions) only through what `app`
 //! re-exports. `tests/it/house.rs` holds the rule.
 
@@ -26,3 +27,4 @@ pub mod broker;
 pub mod cli;
 pub mod kafka;
 pub mod patterns;
+pub mod store;

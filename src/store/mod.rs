@@ -1,0 +1,150 @@
+//! The store: the event log and what stands beside it, on SQLite or PostgreSQL. All SQL of the crate is here.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `event_log.rs` | append and read: what the log promises |
+//! | `writer.rs` | concurrent appends share commits; what each gets, decided in one pure place |
+//! | `lease.rs` | leases with fencing tokens, and the checkpoints that they guard |
+//! | `snapshot.rs` | snapshots |
+//! | `sqlite.rs`, `postgres.rs` | the two databases: connections, the append's transaction, reading a page, errors |
+//! | `sql.rs` | small statements, written once for both |
+//! | `url.rs`, `error.rs` | where a store is, and what can go wrong with it |
+//!
+//! The tables are in `migrations/sqlite` and `migrations/postgres`, the same numbered files in both; opening a store
+//! brings its schema up to date.
+//!
+//! ```text
+//!              append ──> queue ──> the writer: a thread (SQLite) or a task (PostgreSQL), one transaction at a time
+//! lease, checkpoint ... ──┘  on SQLite the same thread, on PostgreSQL any connection of the pool
+//!                read ──> a connection of its own: readers wait for nobody, and nobody for them
+//! ```
+
+mod error;
+mod event_log;
+mod lease;
+mod postgres;
+mod snapshot;
+mod sql;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod url;
+mod writer;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use uuid::Uuid;
+
+pub use self::{
+    error::{AppendError, StoreError},
+    event_log::{Appended, PAGE, Pages, StreamInfo},
+    lease::Lease,
+    url::{StoreUrl, UrlError},
+};
+use self::{
+    sql::{Access, Database},
+    url::Kind,
+};
+
+/// An open store. Cheap to clone; the last clone that is dropped ends the writer once it has written what it holds.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    id: Uuid,
+    url: StoreUrl,
+    database: Database,
+}
+
+/// What a store can be told when it is opened.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Called at the crash points `append.before-commit` and `append.after-commit` (committed, nobody answered yet). Who
+    /// gives it decides what happens there.
+    pub crash_point: Arc<dyn Fn(&'static str) + Send + Sync>,
+    /// How long another process's lock is waited for.
+    pub lock_wait: Duration,
+    /// PostgreSQL: a transaction in which nothing happens for so long is ended, so that a stopped process holds nobody
+    /// up. Shorter than `lock_wait`, or those who wait give up first.
+    pub idle_in_transaction: Duration,
+    /// PostgreSQL: how long appends are tried again while the database is not there.
+    pub retry_for: Duration,
+    /// `recorded_at_ms` of events, in milliseconds since 1970.
+    pub clock: fn() -> i64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions {
+            crash_point: Arc::new(|_| ()),
+            lock_wait: Duration::from_secs(15),
+            idle_in_transaction: Duration::from_secs(5),
+            retry_for: Duration::from_secs(15),
+            clock: || {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+            },
+        }
+    }
+}
+
+const ID: &str = "SELECT id FROM store";
+const MAKE_ID: &str = "INSERT INTO store (only_row, id) VALUES (1, $1) ON CONFLICT DO NOTHING RETURNING id";
+
+impl Store {
+    /// Opens the store, makes it where there is none (file, folder, tables), and brings its schema up to date.
+    ///
+    /// # Errors
+    /// A schema that a newer kafkalab made is refused, and nothing is changed.
+    pub async fn open(url: &StoreUrl) -> Result<Self, StoreError> {
+        Self::open_with(url, StoreOptions::default()).await
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(url: &StoreUrl, options: StoreOptions) -> Result<Self, StoreError> {
+        let at = Arc::from(url.to_string());
+        let database = match &url.0 {
+            Kind::Sqlite(path) => Database::Sqlite(sqlite::Sqlite::open(path.clone(), at, options).await?),
+            Kind::Postgres(config) => Database::Postgres(postgres::Postgres::open(config, at, options).await?),
+        };
+        let id = match database.row(Access::Read, ID, []).await? {
+            Some(row) => row,
+            None => {
+                let new = Uuid::new_v4().to_string();
+                database.row(Access::Write, MAKE_ID, [new.as_str().into()]).await?;
+                // another process may have been first
+                let row = database.row(Access::Read, ID, []).await?;
+                row.ok_or_else(|| StoreError::Damaged { at: url.to_string().into(), cause: "it has no id".into() })?
+            }
+        };
+        let text = id.text(0)?;
+        let damaged = |_| StoreError::Damaged { at: url.to_string().into(), cause: format!("its id is {text:?}").into() };
+        let id = text.parse().map_err(damaged)?;
+        Ok(Store(Arc::new(Inner { id, url: url.clone(), database })))
+    }
+
+    /// The store's own id, made when it was opened for the first time. Transactional ids on Kafka carry it, so that two
+    /// stores never fence each other.
+    pub fn id(&self) -> Uuid {
+        self.0.id
+    }
+
+    /// Where it is; shown without its password.
+    pub fn url(&self) -> &StoreUrl {
+        &self.0.url
+    }
+
+    fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    fn invalid(&self, cause: String) -> StoreError {
+        StoreError::Invalid(cause)
+    }
+}

@@ -1,0 +1,390 @@
+//! SQLite: one connection on a thread of its own writes, a few others read beside it (WAL).
+//!
+//! Statements run row by row on the writer's thread, prepared: a hop between threads costs 30 us, an insert two.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, TransactionBehavior, params,
+    types::{ToSqlOutput, ValueRef},
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{
+    AppendError, Appended, StoreError, StoreOptions,
+    error::causes,
+    event_log::{PAGE_BYTES, Scope},
+    sql::{Access, Row, Value, bigint},
+    writer::{self, Append, Appends, BATCH, Place, Seen},
+};
+use crate::patterns::event_sourcing::RecordedEvent;
+
+refinery::embed_migrations!("migrations/sqlite");
+
+/// Pages that are read at the same time.
+const READERS: usize = 4;
+
+pub(super) struct Sqlite {
+    pub appends: Appends<Work>,
+    path: PathBuf,
+    at: Arc<str>,
+    options: StoreOptions,
+    /// Connections that no reader uses just now.
+    idle: Arc<Mutex<Vec<Connection>>>,
+    readers: Semaphore,
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// What the writer's thread does, in the order in which it comes.
+pub(super) enum Work {
+    Append(Append),
+    Run(Job),
+}
+
+impl From<Append> for Work {
+    fn from(append: Append) -> Self {
+        Work::Append(append)
+    }
+}
+
+impl Sqlite {
+    pub async fn open(path: PathBuf, at: Arc<str>, options: StoreOptions) -> Result<Self, StoreError> {
+        let (appends, work) = Appends::new(Arc::clone(&at));
+        let (opened, outcome) = oneshot::channel();
+        let writer = Writer { at: Arc::clone(&at), options: options.clone() };
+        let file = path.clone();
+        let run = move || match writer.open(&file) {
+            Ok(connection) => {
+                if opened.send(Ok(())).is_ok() {
+                    writer.run(connection, work);
+                }
+            }
+            Err(error) => drop(opened.send(Err(error))),
+        };
+        let cannot = |error| StoreError::Database { at: Arc::clone(&at), cause: format!("no thread: {error}").into() };
+        thread::Builder::new().name("store".into()).spawn(run).map_err(cannot)?;
+        outcome.await.map_err(|_| appends.closed())??;
+        Ok(Sqlite { appends, path, at, options, idle: Arc::default(), readers: Semaphore::new(READERS) })
+    }
+
+    /// Runs on the writer's thread, in a transaction of its own.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let run = move |connection: &mut Connection| {
+            let _ = answer.send(in_transaction(connection, job)); // the caller may have gone
+        };
+        self.appends.queue().send(Work::Run(Box::new(run))).await.map_err(|_| self.appends.closed())?;
+        answered.await.map_err(|_| self.appends.closed())?.map_err(|error| explain(&self.at, &error))
+    }
+
+    /// Runs on a reader's connection, beside the writer.
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _turn = self.readers.acquire().await.map_err(|_| self.appends.closed())?;
+        let (path, at, options, idle) =
+            (self.path.clone(), Arc::clone(&self.at), self.options.clone(), Arc::clone(&self.idle));
+        let run = move || {
+            let free = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match free {
+                Some(connection) => connection,
+                None => connect(&path, &options).and_then(|connection| {
+                    connection.pragma_update(None, "query_only", true)?;
+                    Ok(connection)
+                })?,
+            };
+            let outcome = job(&connection)?;
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            Ok(outcome)
+        };
+        let outcome = tokio::task::spawn_blocking(run).await.map_err(|_| self.appends.closed())?;
+        outcome.map_err(|error| explain(&at, &error))
+    }
+
+    pub async fn rows(&self, access: Access, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let at = Arc::clone(&self.at);
+        let run = move |connection: &Connection| rows(connection, &sql, &values, &at);
+        match access {
+            Access::Read => self.read(run).await,
+            Access::Write => self.write(run).await,
+        }
+    }
+
+    pub async fn page(&self, scope: Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read(move |connection| page(connection, &scope, limit)).await
+    }
+}
+
+/// BEGIN IMMEDIATE: a transaction that becomes a writer later fails at once where another has written meanwhile
+/// (SQLITE_BUSY_SNAPSHOT), whatever the busy time-out is.
+fn in_transaction<T>(
+    connection: &mut Connection,
+    job: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let outcome = job(&transaction)?;
+    transaction.commit()?;
+    Ok(outcome)
+}
+
+fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(options.lock_wait)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+// --- the writer ---------------------------------------------------------------------------------------------------------
+
+struct Writer {
+    at: Arc<str>,
+    options: StoreOptions,
+}
+
+impl Writer {
+    fn open(&self, path: &Path) -> Result<Connection, StoreError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| StoreError::NoFolder {
+                at: Arc::clone(&self.at),
+                folder: folder.display().to_string().into(),
+                cause: error.to_string().into(),
+            })?;
+        }
+        let mut connection = connect(path, &self.options).map_err(|error| explain(&self.at, &error))?;
+        connection.set_transaction_behavior(TransactionBehavior::Immediate);
+        self.migrate(&mut connection)?;
+        Ok(connection)
+    }
+
+    fn migrate(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let runner = migrations::runner().set_grouped(true);
+        let error = match runner.run(connection) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        // Another process may have made the tables between our look and our transaction: then a second look is content.
+        match runner.run(connection) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                let last = runner.get_last_applied_migration(connection).ok().flatten();
+                Err(migration_failed(&self.at, &error, &runner, last.as_ref()))
+            }
+        }
+    }
+
+    fn run(&self, mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
+        let (mut work, mut batch) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        while queue.blocking_recv_many(&mut work, BATCH) > 0 {
+            for work in work.drain(..) {
+                match work {
+                    Work::Append(append) => batch.push(append),
+                    Work::Run(job) => {
+                        self.append(&mut connection, &mut batch);
+                        job(&mut connection);
+                    }
+                }
+            }
+            self.append(&mut connection, &mut batch);
+        }
+    }
+
+    fn append(&self, connection: &mut Connection, batch: &mut Vec<Append>) {
+        if batch.is_empty() {
+            return;
+        }
+        match self.commit(connection, batch) {
+            Ok(outcomes) => writer::answer(std::mem::take(batch), outcomes),
+            Err(error) => writer::answer_all(std::mem::take(batch), &explain(&self.at, &error)),
+        }
+    }
+
+    /// The whole batch in one transaction; dropped before its end it is rolled back.
+    fn commit(
+        &self,
+        connection: &mut Connection,
+        batch: &[Append],
+    ) -> rusqlite::Result<Vec<Result<Appended, AppendError>>> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut seen = look(&transaction, batch)?;
+        let (rows, outcomes) = seen.decide(batch);
+        if rows.is_empty() {
+            return Ok(outcomes);
+        }
+        let now = (self.options.clock)();
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO events (position, stream_id, version, event_id, event_type, data, metadata, recorded_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        for row in &rows {
+            let event = row.event;
+            let (position, version) = (bigint(row.position), bigint(row.version));
+            let id = event.id.as_bytes().as_slice();
+            insert
+                .execute(params![position, row.stream, version, id, event.event_type, event.data, event.metadata, now])?;
+        }
+        drop(insert);
+        (self.options.crash_point)("append.before-commit");
+        transaction.commit()?;
+        (self.options.crash_point)("append.after-commit");
+        Ok(outcomes)
+    }
+}
+
+fn look(connection: &Connection, batch: &[Append]) -> rusqlite::Result<Seen> {
+    let mut head = connection.prepare_cached("SELECT coalesce(max(version), 0) FROM events WHERE stream_id = ?1")?;
+    let mut find = connection.prepare_cached("SELECT stream_id, version, position FROM events WHERE event_id = ?1")?;
+    let last: i64 = connection
+        .prepare_cached("SELECT coalesce(max(position), 0) FROM events")?
+        .query_row([], |row| row.get(0))?;
+    let mut seen = Seen { last_position: last as u64, ..Seen::default() };
+    for append in batch {
+        if !seen.heads.contains_key(&append.stream) {
+            let version: i64 = head.query_row([&append.stream], |row| row.get(0))?;
+            seen.heads.insert(append.stream.clone(), version as u64);
+        }
+        for event in &append.events {
+            let place = |row: &rusqlite::Row<'_>| {
+                let (version, position): (i64, i64) = (row.get(1)?, row.get(2)?);
+                Ok(Place { stream: row.get(0)?, version: version as u64, position: position as u64 })
+            };
+            if let Some(place) = find.query_row([event.id.as_bytes().as_slice()], place).optional()? {
+                seen.ids.insert(event.id, place);
+            }
+        }
+    }
+    Ok(seen)
+}
+
+// --- reading ------------------------------------------------------------------------------------------------------------
+
+fn page(connection: &Connection, scope: &Scope, limit: usize) -> rusqlite::Result<Vec<RecordedEvent>> {
+    let limit = bigint(limit as u64);
+    let mut statement;
+    let mut rows = match scope {
+        Scope::Stream { stream, from } => {
+            statement = connection.prepare_cached(
+                "SELECT position, version, event_id, event_type, data, metadata, recorded_at_ms, stream_id
+                 FROM events WHERE stream_id = ?1 AND version >= ?2 ORDER BY version LIMIT ?3",
+            )?;
+            statement.query(params![stream, bigint(*from), limit])?
+        }
+        Scope::All { after } => {
+            statement = connection.prepare_cached(
+                "SELECT position, version, event_id, event_type, data, metadata, recorded_at_ms, stream_id
+                 FROM events WHERE position > ?1 ORDER BY position LIMIT ?2",
+            )?;
+            statement.query(params![bigint(*after), limit])?
+        }
+    };
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let event = event(row)?;
+        bytes += event.data.len() + event.metadata.len();
+        events.push(event);
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<RecordedEvent> {
+    let (position, version): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let id = row.get_ref(2)?.as_blob()?;
+    let id = Uuid::from_slice(id).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(error))
+    })?;
+    Ok(RecordedEvent {
+        position: position as u64,
+        stream: row.get(7)?,
+        version: version as u64,
+        id,
+        event_type: row.get(3)?,
+        data: row.get(4)?,
+        metadata: row.get(5)?,
+        recorded_at_ms: row.get(6)?,
+    })
+}
+
+fn rows(connection: &Connection, sql: &str, values: &[Value], at: &Arc<str>) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    for (at, value) in values.iter().enumerate() {
+        // by name: SQLite numbers `$n` in the order in which they first stand
+        if let Some(index) = statement.parameter_index(&format!("${}", at + 1))? {
+            statement.raw_bind_parameter(index, value)?;
+        }
+    }
+    let (columns, mut found) = (statement.column_count(), Vec::new());
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        let value = |column| {
+            Ok(match row.get_ref(column)? {
+                ValueRef::Integer(int) => Value::Int(int),
+                ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+                ValueRef::Blob(bytes) => Value::Bytes(bytes.to_owned()),
+                ValueRef::Null | ValueRef::Real(_) => Value::Null,
+            })
+        };
+        let values = (0..columns).map(value).collect::<rusqlite::Result<_>>()?;
+        found.push(Row { values, at: Arc::clone(at) });
+    }
+    Ok(found)
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Int(int) => ValueRef::Integer(*int),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Bytes(bytes) => ValueRef::Blob(bytes),
+            Value::Null => ValueRef::Null,
+        }))
+    }
+}
+
+// --- trouble ------------------------------------------------------------------------------------------------------------
+
+fn explain(at: &Arc<str>, error: &rusqlite::Error) -> StoreError {
+    let (at, cause) = (Arc::clone(at), Arc::from(causes(error)));
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly { at, cause },
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull { at, cause },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { at, cause },
+        Some(ErrorCode::CannotOpen) => StoreError::CannotOpen { at, cause },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { at, cause },
+        _ => match error {
+            rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
+                StoreError::Damaged { at, cause }
+            }
+            _ => StoreError::Database { at, cause },
+        },
+    }
+}
+
+fn migration_failed(
+    at: &Arc<str>,
+    error: &refinery::Error,
+    runner: &refinery::Runner,
+    last: Option<&refinery::Migration>,
+) -> StoreError {
+    let database = match error.kind() {
+        refinery::error::Kind::Connection(_, cause) => cause.downcast_ref().map(|error| explain(at, error)),
+        _ => None,
+    };
+    match database {
+        None | Some(StoreError::Database { .. }) => super::error::schema(at, error, runner, last),
+        Some(trouble) => trouble,
+    }
+}
