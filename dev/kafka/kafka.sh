@@ -21,6 +21,9 @@ usage: kafka.sh COMMAND [OPTIONS]
     --port BASE            nodes listen on BASE, BASE+1, ...; their controllers on the ports after the last node's.
                            Default 9092. 0: free ports are picked
     --set KEY=VALUE        broker configuration, for all nodes; N:KEY=VALUE for node N alone; repeatable
+    --listener NAME=PROTOCOL
+                           one more listener, such as DOOR=SASL_SSL, its keys and users by --set; repeatable. The I-th
+                           one (from 0) of N nodes is on the ports from BASE + N * (2 + I) on
     --heap SIZE            a node's heap, default 512m
     --wait SECONDS         until every node answers, default 90
   stop [NODE...]           SIGTERM, then SIGKILL after --wait SECONDS (default 15); nothing running is no error
@@ -108,6 +111,7 @@ fetch() {
 
 dir=${TMPDIR:-/tmp}/kafkalab-kafka
 cluster_id='' nodes='' base=''
+listeners=() # of `start`, beside PLAINTEXT
 
 # Read, not sourced: the default directory lies where other users may write.
 load_cluster() {
@@ -190,9 +194,17 @@ free_ports() { # COUNT
 
 # --- nodes --------------------------------------------------------------------------------------------------------------
 
+listener_port() { # NODE INDEX
+    echo $((base + nodes * (2 + $2) + $1 - 1))
+}
+
 write_properties() { # NODE SET...
-    local n=$1 voters='' replicas=$nodes min_isr=1 setting i
+    local n=$1 voters='' replicas=$nodes min_isr=1 more='' protocols='' setting i
     shift
+    for ((i = 0; i < ${#listeners[@]}; i++)); do
+        more+=",${listeners[i]%%=*}://127.0.0.1:$(listener_port "$n" "$i")"
+        protocols+=",${listeners[i]%%=*}:${listeners[i]#*=}"
+    done
     for ((i = 1; i <= nodes; i++)); do voters+=,$i@127.0.0.1:$(controller_port_of "$i"); done
     # Three nodes: acks=all bears the loss of one node, and a second loss is refused, not lost.
     if ((nodes > 1)); then min_isr=2; fi
@@ -203,9 +215,9 @@ process.roles=broker,controller
 node.id=$n
 controller.quorum.voters=${voters:1}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$(port_of "$n"),CONTROLLER://127.0.0.1:$(controller_port_of "$n")
-advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of "$n")
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$(port_of "$n"),CONTROLLER://127.0.0.1:$(controller_port_of "$n")$more
+advertised.listeners=PLAINTEXT://127.0.0.1:$(port_of "$n")$more
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT$protocols
 log.dirs=$dir/node-$n/data
 default.replication.factor=$replicas
 min.insync.replicas=$min_isr
@@ -310,13 +322,15 @@ failed_node() { # NODE MESSAGE
 # --- commands -----------------------------------------------------------------------------------------------------------
 
 start() {
-    local want_nodes=1 port=9092 heap=${KAFKALAB_KAFKA_HEAP:-512m} seconds=90 settings=() n p
+    local want_nodes=1 port=9092 heap=${KAFKALAB_KAFKA_HEAP:-512m} seconds=90 settings=() n p ports
+    listeners=()
     while (($#)); do
         case $1 in
             --nodes) takes_value "$@"; want_nodes=$2 ;;
             --dir) takes_value "$@"; dir=$2 ;;
             --port) takes_value "$@"; port=$2 ;;
             --set) takes_value "$@"; settings+=("$2") ;;
+            --listener) takes_value "$@"; listeners+=("$2") ;;
             --heap) takes_value "$@"; heap=$2 ;;
             --wait) takes_value "$@"; seconds=$2 ;;
             *) bad_usage "start: what is '$1'?" ;;
@@ -329,6 +343,11 @@ start() {
     for p in "${settings[@]}"; do
         [[ $p == ?*=* ]] || bad_usage "--set is KEY=VALUE, not '$p'"
     done
+    for p in "${listeners[@]}"; do
+        [[ $p =~ ^[A-Z_]+=(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$ ]] || bad_usage "--listener is NAME=PROTOCOL, not '$p'"
+    done
+    ports=$((want_nodes * (2 + ${#listeners[@]})))
+    ((ports <= 8)) || bad_usage "$ports ports are too many: 8 are what a cluster gets"
     need java default-jdk-headless
     fetch
 
@@ -348,11 +367,11 @@ start() {
     fi
     base=$((10#$port))
     if ((base == 0)); then
-        base=$(free_ports $((2 * nodes)))
+        base=$(free_ports "$ports")
     else
-        ((base + 2 * nodes <= 65536)) || bad_usage "--port $base leaves no room for $((2 * nodes)) ports"
-        for ((p = base; p < base + 2 * nodes; p++)); do
-            ! listening "$p" || die "port $p is in use (nodes and controllers need $base to $((base + 2 * nodes - 1)))"
+        ((base + ports <= 65536)) || bad_usage "--port $base leaves no room for $ports ports"
+        for ((p = base; p < base + ports; p++)); do
+            ! listening "$p" || die "port $p is in use (the cluster needs $base to $((base + ports - 1)))"
         done
     fi
     echo "$cluster_id $nodes $base" >"$dir/cluster"

@@ -7,16 +7,16 @@ pub mod topics;
 
 pub use crate::kafka::{
     Acks, Address, AppendError, Assignor, Chunk, Cluster, Code, Compression, ConfigEntry, ConfigSource, ConnectOptions,
-    Error, Group, GroupConfig, GroupEvent, GroupKind, GroupList, GroupProtocol, GroupSummary, Header, Headers,
-    Isolation, Member, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition, Record, RecordRef,
-    Shape, Topic, TopicNumber, TopicPartition,
+    Denied, Error, Group, GroupConfig, GroupEvent, GroupKind, GroupList, GroupProtocol, GroupSummary, Header, Headers,
+    Isolation, Mechanism, Member, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition, Password,
+    Record, RecordRef, Sasl, Security, Shape, Tls, TlsFiles, Topic, TopicNumber, TopicPartition,
 };
 pub use crate::{broker, patterns::sample};
 
 /// Reaches the cluster.
 ///
 /// # Errors
-/// [`Error::Unreachable`] with the addresses that were tried.
+/// [`Error::Unreachable`] with the addresses that were tried; [`Error::Denied`] where TLS or SASL came to nothing.
 pub async fn connect(brokers: Vec<Address>, options: ConnectOptions) -> Result<Cluster, Error> {
     Cluster::connect(brokers, options).await
 }

@@ -70,6 +70,9 @@ async fn around(broker: &EmbeddedBroker, command: &[String], session: &Session) 
         .env("PATH", own_folder_first())
         .env("KAFKALAB_BROKERS", broker.address.to_string())
         .env("KAFKALAB_MAX_ANSWER", LARGEST_ANSWER.to_string())
+        // whatever the user's files say of other brokers
+        .env("KAFKALAB_TLS_ENABLED", "false")
+        .env("KAFKALAB_SASL_MECHANISM", "none")
         .spawn()
         .wrap_err_with(|| format!("running {program}"))?;
     let status = tokio::select! {

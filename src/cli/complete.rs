@@ -4,8 +4,11 @@ use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
-use super::config::{Flags, Folders, Settings};
-use crate::app::{self, Address, ConnectOptions};
+use super::{
+    config::{Flags, Folders, Settings},
+    security,
+};
+use crate::app::{self, Address};
 
 /// A person waits no longer for a name than it takes to type it.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -39,12 +42,9 @@ fn ask(begun: &str, what: What) -> Option<Vec<String>> {
     let folders = Folders { current: &current, home: home.as_deref() };
     let settings = Settings::load(&Flags::default(), |name| std::env::var(name).ok(), folders).ok()?;
     let brokers: Vec<Address> = settings.brokers.value.iter().map(|text| text.parse().ok()).collect::<Option<_>>()?;
-    let options = ConnectOptions {
-        client_id: settings.client_id.value.as_str().into(),
-        connect_timeout: settings.connect_timeout.value.min(PATIENCE),
-        request_timeout: settings.request_timeout.value.min(PATIENCE),
-        max_answer: settings.max_answer.value,
-    };
+    let mut options = security::options(&settings).ok()?;
+    options.connect_timeout = options.connect_timeout.min(PATIENCE);
+    options.request_timeout = options.request_timeout.min(PATIENCE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let names = runtime.block_on(async {
         match what {

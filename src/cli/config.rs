@@ -15,10 +15,14 @@
 //! The chosen profile's keys stand directly before the place that names it: chosen by a flag or the environment they
 //! go before both files, chosen by a file before that file's own keys. An empty environment variable counts as unset.
 //!
+//! A folder of somebody else's may hold a `kafkalab.toml`. It may name brokers, and it does not get the user's password
+//! for them: see [`Settings::check_password`].
+//!
 //! [`Settings::load`] reads files and nothing else of the process: environment and folders are arguments.
 
 mod file;
 mod layers;
+mod trust;
 mod value;
 
 use std::path::{Path, PathBuf};
@@ -55,8 +59,9 @@ const SASL_MECHANISM: Key = key("sasl.mechanism");
 const SASL_USERNAME: Key = Key { alias: Some("user"), ..key("sasl.username") };
 const SASL_PASSWORD: Key = Key { alias: Some("pass"), ..key("sasl.password") };
 const SASL_PASSWORD_FILE: Key = key("sasl.password_file");
+const SASL_PLAIN_WITHOUT_TLS: Key = key("sasl.plain_without_tls");
 
-const KEYS: [Key; 15] = [
+const KEYS: [Key; 16] = [
     BROKERS,
     CLIENT_ID,
     CONNECT_TIMEOUT,
@@ -72,7 +77,11 @@ const KEYS: [Key; 15] = [
     SASL_USERNAME,
     SASL_PASSWORD,
     SASL_PASSWORD_FILE,
+    SASL_PLAIN_WITHOUT_TLS,
 ];
+
+/// Settings of a folder, in that folder.
+const FOLDER_FILE: &str = "kafkalab.toml";
 
 /// The broker that is meant when nobody names one.
 pub const DEFAULT_BROKER: &str = "localhost:9092";
@@ -136,11 +145,13 @@ pub struct Settings {
     pub sasl: Sasl,
     /// The profile in use, by whoever chose it.
     pub profile: Option<Setting<String>>,
+    /// `./kafkalab.toml`, there or not.
+    folder_file: PathBuf,
     /// Keys in files that mean nothing here; the caller prints them.
     pub warnings: Vec<Warning>,
 }
 
-/// How to speak TLS. Read and shown; the client does not use it yet.
+/// How to speak TLS.
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// By default on as soon as a certificate or key is named, as in rpk.
@@ -151,14 +162,17 @@ pub struct Tls {
     pub insecure_skip_verify: Setting<bool>,
 }
 
-/// Who one is to the broker. Read and shown; the client does not use it yet.
+/// Who one is to the broker.
 #[derive(Debug, Clone)]
 pub struct Sasl {
+    /// `none` switches off what a weaker place has set.
     pub mechanism: Setting<Option<String>>,
     pub username: Setting<Option<String>>,
     /// From the environment, a file of settings or `sasl.password_file`, never from the command line.
     pub password: Setting<Option<Secret>>,
     pub password_file: Setting<Option<PathBuf>>,
+    /// PLAIN sends the password as it is; without TLS it does so only where this says so.
+    pub plain_without_tls: Setting<bool>,
 }
 
 /// A key that nobody reads.
@@ -192,6 +206,20 @@ pub enum ConfigError {
     NoProfile { name: String, from: Source, known: String },
     #[error("{} holds a password and others may read it; run: chmod 600 {}", path.display(), value::shell_word(path))]
     OpenToOthers { path: PathBuf },
+    #[error(
+        "the password is yours ({password}), and `{key}` comes from {}, which may be somebody else's file: it is not sent \
+         there. To send it, name the brokers with --brokers or KAFKALAB_BROKERS (and `{key}` with -X), or put both into \
+         one file",
+        folder.display()
+    )]
+    ForeignFolder { password: Source, key: &'static str, folder: PathBuf },
+    #[error(
+        "{}: `sasl.password_file` names {}, which is outside of its folder: the file of a folder may only name what is \
+         in it. Set KAFKALAB_SASL_PASSWORD_FILE, or name it in your own config.toml",
+        folder.display(),
+        named.display()
+    )]
+    PasswordElsewhere { folder: PathBuf, named: PathBuf },
 }
 
 /// All that can follow `-X`; a password cannot.
@@ -237,8 +265,10 @@ impl Settings {
                 mechanism: layers.get(SASL_MECHANISM, value::some_text, || None)?,
                 username: layers.get(SASL_USERNAME, value::some_text, || None)?,
                 password: layers.password(&password_file)?,
+                plain_without_tls: layers.get(SASL_PLAIN_WITHOUT_TLS, value::boolean, || false)?,
                 password_file,
             },
+            folder_file: folders.current.join(FOLDER_FILE),
             profile: layers.profile,
             warnings: layers.warnings,
         })
@@ -274,6 +304,7 @@ impl Settings {
             row(SASL_USERNAME, &sasl.username, Option::clone),
             row(SASL_PASSWORD, &sasl.password, |secret| secret.as_ref().map(|secret| secret.to_string())),
             row(SASL_PASSWORD_FILE, &sasl.password_file, path),
+            row(SASL_PLAIN_WITHOUT_TLS, &sasl.plain_without_tls, |on| Some(on.to_string())),
         ]
     }
 }

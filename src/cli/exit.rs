@@ -7,7 +7,7 @@ use color_eyre::{
     config::{HookBuilder, Theme},
 };
 
-use super::{escape, stderr, terminal::Terminal};
+use super::{escape, security, stderr, terminal::Terminal};
 use crate::app::Error;
 
 /// Exit codes, as every `--help` lists them.
@@ -84,8 +84,13 @@ pub fn print(report: &Report, terminal: &Terminal) {
     let causes: Vec<String> = report.chain().map(ToString::to_string).collect();
     stderr::line(format_args!("{} {}", terminal.err.palette.error("error:"), escape::text(&causes.join(": "))));
     // the rest of a report (places in the source, environment) is for developers
-    let report = format!("{report:?}");
-    for hint in report.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
+    let text = format!("{report:?}");
+    for hint in text.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
         stderr::line(format_args!("{} {}", terminal.err.palette.emphasis("hint:"), escape::text(hint)));
+    }
+    for cause in report.chain() {
+        if let Some(Error::Denied { why, .. }) = cause.downcast_ref() {
+            stderr::line(format_args!("{} {}", terminal.err.palette.emphasis("hint:"), security::advice(why)));
+        }
     }
 }

@@ -17,6 +17,7 @@ mod input;
 mod json_record;
 mod offset;
 mod produce;
+mod security;
 mod session;
 mod shell;
 mod stderr;

@@ -10,10 +10,10 @@ use super::{
     config::{Flags, Folders, Settings},
     escape,
     exit::Exit,
-    stderr,
+    security, stderr,
     terminal::Terminal,
 };
-use crate::app::{self, Address, Cluster, ConnectOptions};
+use crate::app::{self, Address, Cluster};
 
 /// When nobody named a broker, `localhost:9092` is tried for this long.
 const A_MOMENT: Duration = Duration::from_secs(1);
@@ -48,14 +48,23 @@ impl Session {
         let addresses: Vec<Address> =
             settings.brokers.value.iter().map(|text| text.parse()).collect::<Result<_, app::Error>>()?;
         let named = settings.brokers_are_named();
-        let connect_timeout = settings.connect_timeout.value;
-        let options = ConnectOptions {
-            client_id: settings.client_id.value.as_str().into(),
-            connect_timeout: if named { connect_timeout } else { connect_timeout.min(A_MOMENT) },
-            request_timeout: settings.request_timeout.value,
-            max_answer: settings.max_answer.value,
-        };
+        let mut options = security::options(settings)?;
+        if !named {
+            options.connect_timeout = options.connect_timeout.min(A_MOMENT);
+        }
+        if options.security.tls.is_some() && settings.tls.insecure_skip_verify.value {
+            let word = self.terminal.err.palette.warn("warning:");
+            let from = settings.tls.insecure_skip_verify.source.to_string();
+            let from = escape::text(&from);
+            stderr::line(format_args!(
+                "{word} tls.insecure_skip_verify ({from}): the broker's certificate is not checked; whoever answers can \
+                 read and change everything"
+            ));
+        }
         let cluster = app::connect(addresses, options).await;
+        if matches!(&cluster, Err(app::Error::Denied { .. })) {
+            return cluster.wrap_err("connecting"); // with advice of its own
+        }
         if named {
             let from = &settings.brokers.source;
             return cluster

@@ -310,6 +310,8 @@ impl Cluster {
         }
         match self.connection(Role::Control, BOOTSTRAP).await {
             Ok(connection) => Ok(connection),
+            // what one broker refuses the others refuse too, and some count the tries
+            Err(error @ Error::Denied { .. }) => Err(error),
             Err(error) => {
                 for (node, _) in self.brokers() {
                     if let Ok(connection) = self.connection(Role::Control, node).await {
@@ -354,7 +356,24 @@ impl Cluster {
             Err(error) => Err(error),
         };
         match answer {
-            Err(Error::Disconnected { .. }) => self.any().await?.start_within::<A>(request, limit).await?.await,
+            Err(Error::Disconnected { .. }) => self.request_again::<A>(request, limit).await,
+            answer => answer,
+        }
+    }
+
+    async fn request_again<A: Api>(&self, request: A::Request, limit: Duration) -> Result<A::Response> {
+        let connection = self.any().await?;
+        let answer = match connection.start_within::<A>(request, limit).await {
+            Ok(answer) => answer.await,
+            Err(error) => Err(error),
+        };
+        // Nobody has answered anything yet, twice: a listener that asks for a user does that.
+        let options = &self.inner.options;
+        let stranger = self.view().brokers.is_empty() && options.security.sasl.is_none();
+        match answer {
+            Err(error @ Error::Disconnected { .. }) if stranger => {
+                Err(connection.asks_for_sasl(options).await.unwrap_or(error))
+            }
             answer => answer,
         }
     }

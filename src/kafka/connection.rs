@@ -10,12 +10,20 @@
 //! idempotent producer depends on that order. A request that gets no answer in time closes the connection: the broker
 //! answers in order, so nothing behind it would come either. Why the messenger and not a connection of our own:
 //! `docs/decisions/0001-rskafka-carries-the-connection.md`.
+//!
+//! How a connection comes about stands in [`open`](self::open), how its session is renewed in [`session`].
+
+mod address;
+mod denied;
+mod open;
+mod sasl;
+mod session;
+mod socket;
+mod tls;
 
 use std::{
     collections::HashMap,
-    fmt, io,
     pin::{Pin, pin},
-    str::FromStr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -25,19 +33,29 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use kafka_protocol::{messages::ApiVersionsRequest, protocol::StrBytes};
+use kafka_protocol::{messages::SaslHandshakeRequest, protocol::StrBytes};
 use rskafka::messenger::{Messenger, RequestError};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     sync::{mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    address::Address,
+    denied::Denied,
+    sasl::{Mechanism, Password, Sasl},
+    tls::{Tls, TlsFiles},
+};
+use self::{
+    denied::{io_of, is_cut},
+    open::{Opened, denied, open},
+    session::Session,
+    socket::Socket,
+};
 use super::{
     error::{Error, Result},
-    wire::{Api, ApiVersions, Incoming, Outgoing, wire_key, wire_range},
+    wire::{Api, Incoming, Outgoing, SaslHandshake},
 };
 
 /// Requests that wait for the owner task; more wait in their callers.
@@ -45,56 +63,6 @@ const JOBS: usize = 64;
 /// A request without an answer (acks=0) leaves its entry in the messenger's table. A connection with this many of
 /// them is replaced, so that the table stays small.
 const UNANSWERED: u64 = 50_000;
-
-/// A broker's address as a person writes it: `host`, `host:port`, `[::1]:9092`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Address {
-    pub host: String,
-    pub port: u16,
-}
-
-impl Address {
-    pub const DEFAULT_PORT: u16 = 9092;
-}
-
-impl FromStr for Address {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let invalid = |why: &str| Error::Invalid(format!("broker address {text:?}: {why}; write host:port"));
-        let text = text.trim();
-        let text = text.strip_prefix("PLAINTEXT://").unwrap_or(text);
-        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest.split_once(']').ok_or_else(|| invalid("the bracket is not closed"))?;
-            (host, rest.strip_prefix(':'))
-        } else {
-            match text.rsplit_once(':') {
-                // more than one colon outside brackets: a bare IPv6 address
-                Some((host, _)) if host.contains(':') => (text, None),
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            }
-        };
-        if host.is_empty() || host.contains(['/', ' ']) {
-            return Err(invalid("there is no host name in it"));
-        }
-        let port = match port {
-            None => Self::DEFAULT_PORT,
-            Some(port) => port.parse().ok().filter(|&port| port != 0).ok_or_else(|| invalid("the port is no port"))?,
-        };
-        Ok(Self { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
 
 /// How connections are made. The defaults suit a broker near by.
 #[derive(Clone, Debug)]
@@ -107,6 +75,47 @@ pub struct ConnectOptions {
     pub request_timeout: Duration,
     /// The largest answer taken, in bytes. A broker sends at least one whole batch, so keep it above the largest one.
     pub max_answer: usize,
+    /// TLS and SASL. The default is plain text.
+    pub security: Security,
+}
+
+/// How connections are protected, and who one is on them.
+///
+/// ```no_run
+/// use kafkalab::kafka::{ConnectOptions, Error, Mechanism, Password, Sasl, Security, Tls, TlsFiles};
+///
+/// # fn options(password: &str) -> Result<ConnectOptions, Error> {
+/// let tls = Tls::load(&TlsFiles { ca: Some("lab-ca.pem".into()), ..TlsFiles::default() })?;
+/// let sasl = Sasl {
+///     mechanism: Mechanism::ScramSha512,
+///     username: "ada".to_owned(),
+///     password: Password::new(password),
+///     plain_without_tls: false,
+/// };
+/// Ok(ConnectOptions { security: Security { tls: Some(tls), sasl: Some(sasl) }, ..ConnectOptions::default() })
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    /// `None`: everybody on the way can read and change what is sent.
+    pub tls: Option<Tls>,
+    /// `None`: one is nobody in particular.
+    pub sasl: Option<Sasl>,
+}
+
+impl Security {
+    /// A password goes out in the clear only where that was asked for.
+    fn check(&self) -> Result<()> {
+        match &self.sasl {
+            Some(sasl) if sasl.mechanism == Mechanism::Plain && self.tls.is_none() && !sasl.plain_without_tls => {
+                Err(Error::Invalid(
+                    "SASL PLAIN without TLS sends the password in the clear, and is refused unless it is asked for"
+                        .to_owned(),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for ConnectOptions {
@@ -116,6 +125,7 @@ impl Default for ConnectOptions {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
             max_answer: 100 * 1024 * 1024,
+            security: Security::default(),
         }
     }
 }
@@ -142,38 +152,27 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and asks which versions the broker speaks.
+    /// Connects, asks which versions the broker speaks, and authenticates.
     pub(crate) async fn open(address: &Address, options: &ConnectOptions) -> Result<Self> {
-        let limit = options.connect_timeout;
-        let unreachable = |cause: String| Error::Unreachable { addresses: address.to_string(), cause: cause.into() };
-        match timeout(limit, Self::open_unlimited(address, options)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(cause)) => Err(unreachable(cause)),
-            Err(_) => Err(unreachable(format!("no answer within {} s", limit.as_secs_f32()))),
-        }
-    }
-
-    async fn open_unlimited(address: &Address, options: &ConnectOptions) -> Result<Self, String> {
-        let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|e| e.to_string())?;
-        stream.set_nodelay(true).map_err(|e| e.to_string())?; // a 40 ms pause per request otherwise
-        let flushes = Arc::new(AtomicU64::new(0));
-        let socket = Socket { stream, flushes: Arc::clone(&flushes) };
-        let mut messenger = Messenger::new(socket, options.max_answer, Arc::clone(&options.client_id));
-        let versions = negotiate(&mut messenger).await?;
-
+        let Opened { messenger, versions, session, flushes } = open(address, options).await?;
         let address: Arc<str> = address.to_string().into();
         let (jobs, queue) = mpsc::channel(JOBS);
         let (closed, cause) = (CancellationToken::new(), Arc::new(OnceLock::new()));
-        tokio::spawn(own(Arc::new(messenger), queue, closed.clone(), Arc::clone(&cause)));
-        Ok(Self {
-            address,
-            versions: Arc::new(versions),
-            jobs,
-            closed,
-            cause,
-            flushes,
-            request_timeout: options.request_timeout,
-        })
+        tokio::spawn(own(Arc::new(messenger), session, queue, closed.clone(), Arc::clone(&cause)));
+        let (versions, request_timeout) = (Arc::new(versions), options.request_timeout);
+        Ok(Self { address, versions, jobs, closed, cause, flushes, request_timeout })
+    }
+
+    /// Why a listener ends every connection at its first request, if the reason is that it asks for a user.
+    pub(crate) async fn asks_for_sasl(&self, options: &ConnectOptions) -> Option<Error> {
+        let address: Address = self.address.parse().ok()?;
+        let again = Self::open(&address, options).await.ok()?;
+        // a mechanism that nobody has: the answer names those that there are
+        let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("WHICH"));
+        let limit = options.connect_timeout;
+        let answer = again.start_within::<SaslHandshake>(request, limit).await.ok()?.await.ok()?;
+        let why = || Denied::WantsSasl { offered: sasl::offered(&answer) };
+        (answer.error_code == sasl::UNSUPPORTED_MECHANISM).then(|| denied(&address, why()))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -297,13 +296,28 @@ impl<T> Future for Answer<T> {
 /// a handle any more.
 async fn own(
     messenger: Arc<Messenger<Socket>>,
+    mut session: Option<Session>,
     mut queue: mpsc::Receiver<Job>,
     closed: CancellationToken,
     cause: Arc<OnceLock<Arc<str>>>,
 ) {
     let mut in_flight = FuturesUnordered::new();
     let mut unanswered = 0;
+    let mut ends_soon = false;
     loop {
+        if ends_soon
+            && in_flight.is_empty()
+            && let Some(old) = session.take()
+        {
+            ends_soon = false;
+            match old.renew(&messenger).await {
+                Ok(renewed) => session = renewed,
+                Err(why) => {
+                    let _ = cause.set(why); // the first cause is the true one
+                    break;
+                }
+            }
+        }
         let worn_out = unanswered > UNANSWERED && in_flight.is_empty();
         tokio::select! {
             biased;
@@ -312,54 +326,20 @@ async fn own(
                 Fate::Good => {}
                 Fate::Unanswered => unanswered += 1,
                 Fate::Broken(why) => {
+                    tracing::debug!(%why, "connection broken");
                     let _ = cause.set(why); // the first cause is the true one
                     break;
                 }
             },
-            job = queue.recv(), if !worn_out => match job {
+            job = queue.recv(), if !worn_out && !ends_soon => match job {
                 Some(job) => in_flight.push(job(Arc::clone(&messenger))),
                 None => break,
             },
+            () = session::due(&session), if !worn_out && !ends_soon => ends_soon = true,
             else => break,
         }
     }
     closed.cancel();
-}
-
-/// Finds out which versions the broker speaks, and tells the messenger.
-async fn negotiate(messenger: &mut Messenger<Socket>) -> Result<HashMap<i16, (i16, i16)>, String> {
-    let mut response = None;
-    // A broker older than 2.4 answers version 3 with an error in the form of version 0 (KIP-511).
-    for version in [3, 0] {
-        let own = HashMap::from([(wire_key(ApiVersions::KEY), wire_range(0, version))]);
-        messenger.override_version_ranges(own);
-        let request = ApiVersionsRequest::default()
-            .with_client_software_name(StrBytes::from_static_str(env!("CARGO_PKG_NAME")))
-            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-        match messenger.request(Outgoing::<ApiVersions>(request)).await {
-            Ok(Incoming(answer)) if answer.error_code == 0 => {
-                response = Some(answer);
-                break;
-            }
-            Ok(_) | Err(RequestError::ReadVersionedError(_)) => {}
-            Err(error) => {
-                return Err(format!(
-                    "{} in place of a first answer (is it a Kafka listener, and one without TLS?)",
-                    describe(&error)
-                ));
-            }
-        }
-    }
-    let response = response.ok_or("it does not say which protocol versions it speaks; is it a Kafka listener?")?;
-    let versions: HashMap<i16, (i16, i16)> =
-        response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
-    let ranges = versions
-        .iter()
-        .filter(|(_, (min, max))| min <= max)
-        .map(|(&key, &(min, max))| (wire_key(key), wire_range(min, max)))
-        .collect();
-    messenger.override_version_ranges(ranges);
-    Ok(versions)
 }
 
 /// An answer that came and cannot be used: asking again would bring the same. `None` where the connection just broke.
@@ -381,78 +361,13 @@ fn unusable(error: &RequestError, address: &Arc<str>, api: &str) -> Option<Error
     }
 }
 
-/// rskafka's errors repeat themselves from layer to layer; the innermost one says what happened.
 fn describe(error: &RequestError) -> String {
-    use rskafka::protocol::frame::{ReadError, WriteError};
-    match error {
-        RequestError::Poisoned(inner) => describe(inner),
-        RequestError::ReadFramedMessageError(ReadError::IO(io)) | RequestError::IO(io) => describe_io(io),
-        RequestError::WriteMessageError(WriteError::IO(io)) => describe_io(io),
-        other => other.to_string(),
-    }
-}
-
-fn describe_io(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// A TCP stream that counts its flushes: the only sign that a request without an answer has been written.
-#[derive(Debug)]
-struct Socket {
-    stream: TcpStream,
-    flushes: Arc<AtomicU64>,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buf)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        if flushed.is_ready() {
-            self.flushes.fetch_add(1, Ordering::Release);
-        }
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_read_as_people_write_them() {
-        for (text, host, port) in [
-            ("localhost", "localhost", 9092),
-            ("kafka:19092", "kafka", 19092),
-            ("[::1]:9093", "::1", 9093),
-            ("::1", "::1", 9092),
-            (" b:1 ", "b", 1),
-        ] {
-            let address: Address = text.parse().expect(text);
-            assert_eq!((address.host.as_str(), address.port), (host, port), "{text}");
-        }
-        assert_eq!("[::1]:9093".parse::<Address>().map(|a| a.to_string()).ok().as_deref(), Some("[::1]:9093"));
-    }
-
-    #[test]
-    fn slips_in_addresses_are_named() {
-        for text in ["", ":9092", "host:", "host:0", "host:99999", "[::1", "a/b:1", "host:port"] {
-            assert!(text.parse::<Address>().is_err(), "{text}");
-        }
+    match io_of(error) {
+        Some(io) if is_cut(io) => "the broker closed the connection".to_owned(),
+        Some(io) => io.to_string(),
+        None => match error {
+            RequestError::Poisoned(inner) => describe(inner),
+            other => other.to_string(),
+        },
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use kafka_protocol::error::ResponseError;
 
+use super::connection::Denied;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Cheap to clone: one broken connection answers every request that waited on it.
@@ -12,6 +14,10 @@ pub enum Error {
     /// No broker of the list could be reached within the connect time-out. Start one, or name another.
     #[error("no broker reachable at {addresses}: {cause}")]
     Unreachable { addresses: String, cause: Arc<str> },
+
+    /// A broker was reached, and TLS or SASL came to nothing. Asking again brings the same.
+    #[error("broker at {address}: {why}")]
+    Denied { address: Arc<str>, why: Denied },
 
     /// The connection ended under a request. Whether the broker acted on the request is not known.
     #[error("connection to {address} lost: {cause}")]
@@ -113,6 +119,7 @@ impl Error {
         match self {
             Error::Unreachable { .. } | Error::Disconnected { .. } | Error::TimedOut { .. } => true,
             Error::Broker { code, .. } => code.is_transient(),
+            Error::Denied { why, .. } => why.is_transient(),
             _ => false,
         }
     }
@@ -135,9 +142,9 @@ impl Error {
         codes.iter().any(|code| self.is(*code))
     }
 
-    /// Nobody answered at the address at all.
+    /// There is no broker to talk to: nobody answered at the address, or nobody was let in.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Error::Unreachable { .. } | Error::Disconnected { .. })
+        matches!(self, Error::Unreachable { .. } | Error::Disconnected { .. } | Error::Denied { .. })
     }
 }
 

@@ -21,7 +21,7 @@ mod wire;
 pub use admin::{Admin, ConfigEntry, ConfigSource, Group, GroupKind, GroupList, GroupSummary, Member, NewTopic, Shape};
 pub use batch::{Compression, Records};
 pub use cluster::{Cluster, Partition, Topic};
-pub use connection::{Address, ConnectOptions};
+pub use connection::{Address, ConnectOptions, Denied, Mechanism, Password, Sasl, Security, Tls, TlsFiles};
 pub use consumer::{Assignment, Chunk, Consumer, ConsumerConfig, Fetched, Notice, OffsetReset};
 pub use error::{Code, Error, Result};
 pub use group::{Assignor, GroupConfig, GroupConsumer, GroupEvent, GroupProtocol};

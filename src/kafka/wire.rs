@@ -66,6 +66,10 @@ apis! {
     /// Topics by id (KIP-516): a topic that was deleted and made again is not mistaken for the old one.
     FetchById = FetchRequest -> FetchResponse, 13..=17, flexible from 12;
     ListOffsets = ListOffsetsRequest -> ListOffsetsResponse, 1..=8, flexible from 6;
+    /// From version 1 on the exchange travels in requests of its own (KIP-152).
+    SaslHandshake = SaslHandshakeRequest -> SaslHandshakeResponse, 1..=1, flexible from 32767;
+    /// From version 1 on the answer tells the session's lifetime (KIP-368).
+    SaslAuthenticate = SaslAuthenticateRequest -> SaslAuthenticateResponse, 0..=2, flexible from 2;
     FindCoordinator = FindCoordinatorRequest -> FindCoordinatorResponse, 1..=4, flexible from 3;
     JoinGroup = JoinGroupRequest -> JoinGroupResponse, 2..=9, flexible from 6;
     SyncGroup = SyncGroupRequest -> SyncGroupResponse, 1..=5, flexible from 4;

@@ -35,12 +35,24 @@ impl Kafka {
         Self::start_by(&mut Command::new("bash"), nodes, settings)
     }
 
+    /// One node with these listeners (`NAME=PROTOCOL`) beside the plain one; [`Kafka::listener`] tells where they are.
+    pub fn with_listeners(listeners: &[&str], settings: &[&str]) -> Self {
+        Self::start_with(&mut Command::new("bash"), 1, listeners, settings)
+    }
+
     /// The same by a shell of the caller's making, such as one with limits.
     pub fn start_by(shell: &mut Command, nodes: u8, settings: &[&str]) -> Self {
+        Self::start_with(shell, nodes, &[], settings)
+    }
+
+    fn start_with(shell: &mut Command, nodes: u8, listeners: &[&str], settings: &[&str]) -> Self {
         need_kafka();
         program("bash", [&script(), "fetch"]).deadline(Duration::from_secs(600)).run().ok(); // without the shell's limits
         let words = std::env::temp_dir().join(format!("kafkalab-cluster-{}", uuid::Uuid::now_v7().simple()));
         shell.arg(script()).args(["run", "--nodes", &nodes.to_string(), "--heap", "384m"]);
+        for listener in listeners {
+            shell.args(["--listener", listener]);
+        }
         for setting in settings {
             shell.args(["--set", setting]);
         }
@@ -63,6 +75,12 @@ impl Kafka {
             .deadline(Duration::from_secs(120))
             .run()
             .ok();
+    }
+
+    /// The port of the one node's listener of this index, as `kafka.sh` documents it.
+    pub fn listener(&self, index: u16) -> u16 {
+        let base: u16 = self.brokers.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        base + 2 + index
     }
 
     /// SIGKILL.

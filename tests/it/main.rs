@@ -7,6 +7,7 @@
 mod bytes;
 mod cli;
 mod cluster;
+mod door;
 mod examples;
 mod faults;
 mod groups;

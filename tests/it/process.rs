@@ -126,6 +126,10 @@ impl Running {
         String::from_utf8_lossy(&self.stderr.0.lock().unwrap().0).into_owned()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the program runs");
     }

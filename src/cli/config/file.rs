@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{BROKERS, ConfigError, KEYS, SASL_PASSWORD, TLS_ENABLED, TLS_INSECURE, Warning};
+use super::{BROKERS, ConfigError, KEYS, SASL_PASSWORD, SASL_PLAIN_WITHOUT_TLS, TLS_ENABLED, TLS_INSECURE, Warning};
 
 /// No file of settings or password is larger; a device or a mistake is.
 const LARGEST: u64 = 1024 * 1024;
@@ -101,7 +101,7 @@ impl File {
 
 /// A value as it would be written after `-X`, or what was expected instead.
 fn text_of(key: &str, value: Value) -> Result<String, &'static str> {
-    if key == TLS_ENABLED.name || key == TLS_INSECURE.name {
+    if [TLS_ENABLED, TLS_INSECURE, SASL_PLAIN_WITHOUT_TLS].iter().any(|boolean| boolean.name == key) {
         return value.as_bool().map(|on| on.to_string()).ok_or("true or false");
     }
     if key == BROKERS.name {

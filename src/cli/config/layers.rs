@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::file::{File, read_password};
 use super::value::Secret;
 use super::{
-    BROKERS, ConfigError, Flags, Folders, KEYS, Key, SASL_PASSWORD, SASL_PASSWORD_FILE, Setting, Source, TOPIC_PREFIX,
-    Warning,
+    BROKERS, ConfigError, FOLDER_FILE, Flags, Folders, KEYS, Key, SASL_PASSWORD, SASL_PASSWORD_FILE, Setting, Source,
+    TOPIC_PREFIX, Warning,
 };
 
 pub(super) struct Layers {
@@ -47,7 +47,7 @@ impl Layers {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .or_else(|| folders.home.map(|home| home.join(".config")));
-        let mut files = vec![File::read(folders.current.join("kafkalab.toml"))?];
+        let mut files = vec![File::read(folders.current.join(FOLDER_FILE))?];
         if let Some(folder) = user_folder {
             files.push(File::read(folder.join("kafkalab").join("config.toml"))?);
         }

@@ -219,7 +219,9 @@ fn addresses_get_their_port_and_mistakes_are_explained() {
         ("::1", "brackets"),
         ("[::1", "not an address"),
         ("[::1]x", "not an address"),
-        ("PLAINTEXT://a:9092", "no protocol"),
+        ("PLAINTEXT://a:9092", "no protocol before it; write"),
+        ("SSL://a:9093", "tls.enabled=true switches TLS on"),
+        ("SASL_SSL://a:9093", "sasl.mechanism"),
         ("a b:1", "not an address"),
         ("a\u{1b}:1", "not an address"),
     ] {

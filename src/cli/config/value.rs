@@ -13,7 +13,6 @@ impl Secret {
     }
 
     /// For the handshake, and for nothing else.
-    #[cfg(test)]
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -90,8 +89,14 @@ fn broker(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err(format!("an address is empty; {form}"));
     }
-    if text.contains("://") {
-        return Err(format!("`{text}`: an address has no protocol before it; {form}"));
+    if let Some((protocol, _)) = text.split_once("://") {
+        let instead = match protocol.to_ascii_uppercase().as_str() {
+            "SSL" => " (tls.enabled=true switches TLS on)",
+            "SASL_SSL" => " (tls.enabled=true switches TLS on, sasl.mechanism a password)",
+            "SASL_PLAINTEXT" => " (sasl.mechanism switches a password on)",
+            _ => "",
+        };
+        return Err(format!("`{text}`: an address has no protocol before it{instead}; {form}"));
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
         return Err(format!("`{text}` is not an address; {form}"));

@@ -329,6 +329,13 @@ impl Sender {
                 self.unreachable.remove(&node);
                 self.links.insert(node, Link::Open(connection));
             }
+            Event::Connected(node, Err(error)) if !error.is_transient() => {
+                tracing::warn!(broker = node, %error, "a leader does not let us in");
+                self.links.insert(node, Link::Down(Instant::now() + self.backoff.pause()));
+                let led = |key: &&LaneKey| self.cluster.leader(&self.names[&key.0], key.1) == Some(node);
+                let keys: Vec<LaneKey> = self.lanes.keys().filter(led).copied().collect();
+                self.fail_lanes(&keys, error);
+            }
             Event::Connected(node, Err(error)) => {
                 tracing::warn!(broker = node, %error, "cannot reach a leader; trying again");
                 self.unreachable.insert(node, error.reason());

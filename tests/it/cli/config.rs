@@ -23,6 +23,7 @@ sasl.mechanism            -  (default)
 sasl.username             -  (default)
 sasl.password             -  (default)
 sasl.password_file        -  (default)
+sasl.plain_without_tls    false  (default)
 ";
 
 #[test]
@@ -60,14 +61,15 @@ fn as_json_it_is_one_document() {
     assert_eq!(json["schema_version"], 1);
     let first = serde_json::json!({"key": "brokers", "source": "default", "value": "localhost:9092"});
     assert_eq!(json["settings"][0], first);
-    assert_eq!(json["settings"].as_array().map(Vec::len), Some(15));
+    assert_eq!(json["settings"].as_array().map(Vec::len), Some(16));
 }
 
 #[test]
 fn mistakes_in_settings_name_their_place() {
     let folder = Folder::new("config-wrong");
     let keys = "brokers, client_id, connect_timeout, request_timeout, max_answer, topic_prefix, tls.enabled, tls.ca, \
-        tls.cert, tls.key, tls.insecure_skip_verify, sasl.mechanism, sasl.username, sasl.password_file";
+        tls.cert, tls.key, tls.insecure_skip_verify, sasl.mechanism, sasl.username, sasl.password_file, \
+        sasl.plain_without_tls";
     for (arguments, said) in [
         (&["-X", "foo=1"][..], format!("error: -X foo: unknown key; the keys are {keys}\n")),
         (&["-X", "client_id"], format!("error: -X client_id: write key=value; the keys are {keys}\n")),
