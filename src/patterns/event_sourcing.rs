@@ -1,0 +1,281 @@
+//! Event sourcing: what happened is kept, what is so is computed from it.
+//!
+//! # The problem
+//!
+//! A row `status = 'cancelled'` says how things stand. It does not say who cancelled, what the order was before, or
+//! what the row said last Tuesday: every `UPDATE` destroys what it overwrites. And whoever wants to tell other
+//! services about the change has to write twice, see "the dual write" below.
+//!
+//! # The idea
+//!
+//! Each aggregate (an order) has a stream: a list of events, numbered from 1 without a gap, to which one only appends.
+//! Its state is a fold over the list. A command is decided on the state, and what comes out is new events:
+//!
+//! ```text
+//!   stream order-7      1 OrderCreated    2 OrderPaid      3 OrderShipped
+//!                       |                 |                |
+//!   evolve    nothing --+--> Created -----+--> Paid -------+--> Shipped        state at version 2: Paid
+//!                                         |
+//!   decide                     ShipOrder -+-> [OrderShipped] --> append, expecting version 2
+//! ```
+//!
+//! `decide(state, command) -> events` may refuse; `evolve(state, event) -> state` may not: what happened, happened.
+//! Both are pure ([`order`](super::order) has a pair), so history can be folded again to any version or any time
+//! ([`fold`]), two states can be compared ([`diff`]), and a new question can be asked of old events.
+//!
+//! Between reading a stream and appending to it somebody else may have appended. The append says which version it was
+//! decided on ([`ExpectedVersion::Exact`]); the store compares and refuses ([`WrongExpectedVersion`]), and the caller
+//! folds the new events and decides again. Nobody waits on a lock and no decision rests on a state that is gone.
+//!
+//! # The dual write
+//!
+//! An event has to be in the store and on Kafka. Two systems, two writes, and a crash fits between them:
+//!
+//! ```text
+//!   append, then publish           publish, then append
+//!   1. append   committed          1. publish  acknowledged
+//!        X crash                        X crash, or the append is refused
+//!   2. publish  never              2. append   never
+//!   => stored, and nobody hears    => consumers acted on what never happened
+//!      of it: a lost event            : an invented event
+//! ```
+//!
+//! Retrying does not help: who crashed between the two does not know that there is something to retry. Publishing
+//! within the database's transaction does not help either, it is the second column. Kafka's own transactions cover
+//! Kafka alone. The way out is to write once: the event and the intent to publish it go into the same database in one
+//! transaction (the outbox), and a relay publishes from there, repeating after a crash rather than losing. Publishing
+//! is then at-least-once and in order per aggregate, and the consumer drops repeats by the event's id (the inbox).
+//!
+//! # What holds, and what does not
+//!
+//! | Holds | Because |
+//! |---|---|
+//! | The state at version N is the same each time it is computed | [`fold`] is pure, events never change |
+//! | A missing, repeated or foreign event in a stream is an error, never a wrong state | [`fold`] checks stream and version |
+//! | Two writers that decided on one version: one of them is refused | [`ExpectedVersion::check`], made in the append's transaction |
+//! | A snapshot that does not fit costs time, never correctness | [`Snapshot::open`] refuses, the whole stream is folded |
+//!
+//! | Does not hold | Instead |
+//! |---|---|
+//! | A rule over two streams ("a user has at most 3 open orders") | one stream's version guards one stream; reserve, or compensate |
+//! | That an event can be taken back | append what corrects it (`PaymentRefunded`), as a bookkeeper does |
+//! | That old events have today's shape | upcasters give it to them on reading ([`order`](super::order)) |
+//! | That a state at a time is exact to the millisecond | it follows the store's clock, see [`Until::Time`] |
+//! | That personal data can be deleted from a stream | keep it elsewhere, or encrypt it and delete the key |
+//!
+//! # Read next
+//!
+//! [`order`](super::order), the rules of one aggregate; [`envelope`](super::envelope), how its events travel.
+//! Greg Young, *CQRS Documents* (2010); Martin Fowler, *Event Sourcing* (2005).
+
+mod diff;
+mod fold;
+mod snapshot;
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use diff::{Change, diff};
+pub use fold::{FoldError, Folded, Until, fold};
+pub use snapshot::{Snapshot, SnapshotError};
+
+/// What an append expects of its stream, compared by the store in the transaction of the append.
+/// The four are KurrentDB's (EventStoreDB's).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExpectedVersion {
+    /// The stream has no event yet: two creators of one id, and one is refused.
+    NoStream,
+    /// The stream has an event, whichever.
+    StreamExists,
+    /// No expectation. Right only where events do not depend on each other, because a concurrent append goes unseen.
+    Any,
+    /// The stream's last event has this version; 0 is the same as [`NoStream`](Self::NoStream). What a decision is
+    /// appended with: the version it was decided on.
+    Exact(u64),
+}
+
+impl ExpectedVersion {
+    /// Compares with `actual`, the version of the stream's last event, 0 where it has none.
+    ///
+    /// # Errors
+    /// [`WrongExpectedVersion`]: somebody else has appended, or the stream is not there. Load it and decide again.
+    pub fn check(self, actual: u64) -> Result<(), WrongExpectedVersion> {
+        let holds = match self {
+            Self::NoStream => actual == 0,
+            Self::StreamExists => actual > 0,
+            Self::Any => true,
+            Self::Exact(version) => actual == version,
+        };
+        if holds { Ok(()) } else { Err(WrongExpectedVersion { expected: self, actual }) }
+    }
+}
+
+/// `no_stream`, `stream_exists`, `any`, or the number.
+impl fmt::Display for ExpectedVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoStream => f.write_str("no_stream"),
+            Self::StreamExists => f.write_str("stream_exists"),
+            Self::Any => f.write_str("any"),
+            Self::Exact(version) => write!(f, "{version}"),
+        }
+    }
+}
+
+/// The text is none of the words of [`ExpectedVersion`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an expected version is no_stream, stream_exists, any, or a version such as 3")]
+pub struct NoExpectedVersion;
+
+impl FromStr for ExpectedVersion {
+    type Err = NoExpectedVersion;
+
+    fn from_str(text: &str) -> Result<Self, NoExpectedVersion> {
+        match text {
+            "no_stream" => Ok(Self::NoStream),
+            "stream_exists" => Ok(Self::StreamExists),
+            "any" => Ok(Self::Any),
+            number if number.bytes().all(|digit| digit.is_ascii_digit()) => {
+                number.parse().map(Self::Exact).map_err(|_| NoExpectedVersion)
+            }
+            _ => Err(NoExpectedVersion),
+        }
+    }
+}
+
+/// The stream is not where the append expected it. Not a failure of the store: load the stream, decide again on what it
+/// says now, and append that; or tell the person that the order has changed meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected version {expected}, but the stream is at version {actual}; load it and decide again")]
+pub struct WrongExpectedVersion {
+    pub expected: ExpectedVersion,
+    /// The version of the stream's last event; 0 where there is none.
+    pub actual: u64,
+}
+
+/// An event on its way into a stream. Stream, version and position are given by the append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Unique over the whole store, made by whoever decided (version 7: sorts by time). Appending the same id again is
+    /// a repeat: the store says where the event already is and writes nothing.
+    pub id: Uuid,
+    /// `orders.v1.OrderCreated`: domain, version of the shape, name.
+    pub event_type: String,
+    /// The event as JSON.
+    pub data: Vec<u8>,
+    /// [`Metadata`] as JSON.
+    pub metadata: Vec<u8>,
+}
+
+/// An event in its stream. Never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Over all streams, from 1. Goes up, may have gaps.
+    pub position: u64,
+    /// `order-019c167f-...`: the aggregate's kind and id.
+    pub stream: String,
+    /// Within the stream: 1, 2, 3, without a gap.
+    pub version: u64,
+    pub id: Uuid,
+    pub event_type: String,
+    /// The event as JSON, in the shape of its type's version.
+    pub data: Vec<u8>,
+    /// [`Metadata`] as JSON.
+    pub metadata: Vec<u8>,
+    /// Milliseconds since the Unix epoch, by the store's clock. For people and [`Until::Time`]; order is by version.
+    pub recorded_at_ms: i64,
+}
+
+/// Who did it, and what it belongs to: stands beside the event, because the domain does not decide by it.
+///
+/// ```text
+///   CreateOrder (no event)                 correlation_id   the conversation: the same on everything below it
+///      +-- OrderCreated  id a              causation_id     the message that this one answers
+///             +-- PayOrder  cause a
+///                    +-- OrderPaid  id b, cause of what follows
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Who acted, for the audit: a person's or a service's name.
+    pub actor: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<String>,
+    /// W3C Trace Context, as it came with the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl Metadata {
+    /// Acts in nobody's name but `actor`'s, at the beginning of a conversation.
+    pub fn by(actor: impl Into<String>) -> Self {
+        Self { actor: actor.into(), ..Self::default() }
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("four texts are JSON")
+    }
+
+    /// # Errors
+    /// The bytes are not JSON, or `actor` is missing. Fields it does not know are passed over.
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_expectation_holds_for_exactly_the_versions_it_names() {
+        use ExpectedVersion::*;
+        // (expected, holds for an empty stream, for version 1, for version 2)
+        let cases = [
+            (NoStream, [true, false, false]),
+            (StreamExists, [false, true, true]),
+            (Any, [true, true, true]),
+            (Exact(0), [true, false, false]),
+            (Exact(1), [false, true, false]),
+            (Exact(2), [false, false, true]),
+        ];
+        for (expected, holds) in cases {
+            for (actual, holds) in holds.into_iter().enumerate() {
+                let actual = actual as u64;
+                let outcome = if holds { Ok(()) } else { Err(WrongExpectedVersion { expected, actual }) };
+                assert_eq!(expected.check(actual), outcome, "{expected} at {actual}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_expectation_is_read_as_it_is_written() {
+        use ExpectedVersion::*;
+        for expected in [NoStream, StreamExists, Any, Exact(0), Exact(u64::MAX)] {
+            assert_eq!(expected.to_string().parse(), Ok(expected));
+        }
+        for text in ["", "-1", "+1", "latest", "18446744073709551616", "1 "] {
+            assert_eq!(text.parse::<ExpectedVersion>(), Err(NoExpectedVersion), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_append_says_what_to_do() {
+        let refused = ExpectedVersion::Exact(2).check(3).unwrap_err();
+        let said = "expected version 2, but the stream is at version 3; load it and decide again";
+        assert_eq!(refused.to_string(), said);
+    }
+
+    #[test]
+    fn metadata_names_only_what_is_known_and_bears_fields_of_tomorrow() {
+        let metadata = Metadata::by("ada");
+        assert_eq!(String::from_utf8(metadata.to_json()).unwrap(), r#"{"actor":"ada"}"#);
+        let newer = br#"{"actor":"ada","causation_id":"a","tenant":"t"}"#;
+        let read = Metadata::from_json(newer).unwrap();
+        assert_eq!(read, Metadata { causation_id: Some("a".into()), ..Metadata::by("ada") });
+        assert!(Metadata::from_json(b"{}").is_err());
+    }
+}
