@@ -1,5 +1,6 @@
 //! The rules of the patterns, as pure functions: no client, no database, no clock. This is where a learner reads.
 
+pub mod envelope;
 pub mod event_sourcing;
 pub mod money;
 pub mod sample;
