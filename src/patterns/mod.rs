@@ -3,6 +3,7 @@
 pub mod envelope;
 pub mod event_sourcing;
 pub mod money;
+pub mod order;
 pub mod sample;
 
 /// Text of others in our errors: at most `most` characters, and a sign that there was more.
