@@ -20,9 +20,9 @@
 //! ```
 //!
 //! ```
-//! use kafkalab::patterns::order::{CancelOrder, CreateOrder, Order, PayOrder, Rejection, decide, replay};
+//! use kafkalab::patterns::order::{CancelOrder, CreateOrder, Order, OrderId, PayOrder, Rejection, decide, replay};
 //!
-//! let order_id: kafkalab::patterns::order::OrderId = "order-7".parse()?;
+//! let order_id: OrderId = "order-7".parse()?;
 //! let price = "USD:99.99".parse()?;
 //! let create = CreateOrder { order_id: order_id.clone(), user_id: "ada".parse()?, product_id: "lamp".parse()?, price };
 //! let mut history = decide(&Order::NotThere, create.into())?;
