@@ -53,13 +53,14 @@ pub enum EnvelopeError {
     NotAnObject { reason: String },
 }
 
+/// A header's name and value, as they lie in a record.
 type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// Reads a record in binary or structured mode. Headers that it does not know are passed over.
 ///
 /// # Errors
 /// [`EnvelopeError`], for any bytes whatever; it never panics.
-pub fn decode<'a>(headers: &[Header<'a>], value: Option<&'a [u8]>) -> Result<Received<'a>, EnvelopeError> {
+pub fn decode<'a>(headers: &[Header<'_>], value: Option<&'a [u8]>) -> Result<Received<'a>, EnvelopeError> {
     let content_type = header(headers, CONTENT_TYPE)?;
     let replay = headers.iter().rfind(|(name, _)| *name == REPLAY_HEADER.as_bytes());
     let replay = replay.map(|(_, value)| excerpt(value.unwrap_or_default()));

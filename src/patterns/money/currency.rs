@@ -15,7 +15,7 @@ pub struct Currency {
 }
 
 /// Active codes by the digits of their minor unit: list one of ISO 4217, without the codes that have no minor unit
-/// (gold, special drawing rights, testing). The test compares with what the JDK says.
+/// (gold, special drawing rights, testing). As of 2026: BGN, ANG and ZWL are gone, XCG, XAD and ZWG are new.
 const CODES: [(u32, &[&str]); 4] = [
     (
         0,
