@@ -1,8 +1,11 @@
 //! The async glue: what a subcommand or a pattern does, without a word printed and without clap.
 
 pub mod consume;
+pub mod crash;
+pub mod event_sourcing;
 pub mod groups;
 pub mod produce;
+pub mod relay;
 pub mod topics;
 
 pub use crate::kafka::{

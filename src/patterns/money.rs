@@ -27,6 +27,20 @@
 //!
 //! Whether an amount may be zero or negative is not for money to say: a price must not, a balance may.
 //!
+//! # Try it
+//!
+//! ```
+//! use kafkalab::patterns::money::Money;
+//!
+//! let price: Money = "USD:19.99".parse()?;
+//! assert_eq!(price.checked_mul(3)?.to_string(), "USD:59.97");
+//! assert_eq!(serde_json::to_string(&price)?, r#"{"currency":"USD","amount":"19.99"}"#);
+//! assert!(0.1 + 0.2 != 0.3, "which is why");
+//! let refused = "JPY:9.50".parse::<Money>().unwrap_err();
+//! assert_eq!(refused.to_string(), "9.50 is not exact in JPY, which has no digits behind the point, such as 99");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Read next
 //!
 //! [`order`](super::order), where a price and a payment are compared. Martin Fowler, *Patterns of Enterprise

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! ```
-//! use kafkalab::patterns::order::{CancelOrder, CreateOrder, Order, OrderId, PayOrder, Rejection, decide, replay};
+//! use kafkalab::patterns::order::{CancelOrder, CreateOrder, Order, OrderId, PayOrder, Rejection, decide};
 //!
 //! let order_id: OrderId = "order-7".parse()?;
 //! let price = "USD:99.99".parse()?;
@@ -28,15 +28,15 @@
 //! let mut history = decide(&Order::NotThere, create.into())?;
 //!
 //! let pay = PayOrder { order_id: order_id.clone(), payment_id: "p-1".parse()?, amount: price };
-//! history.extend(decide(&replay(&history), pay.clone().into())?);
+//! history.extend(decide(&Order::after(&history), pay.clone().into())?);
 //!
 //! // The same command again: nothing happens, because it has happened. Another payment: refused.
-//! assert_eq!(decide(&replay(&history), pay.clone().into()), Ok(vec![]));
+//! assert_eq!(decide(&Order::after(&history), pay.clone().into()), Ok(vec![]));
 //! let again = PayOrder { payment_id: "p-2".parse()?, ..pay };
-//! assert!(matches!(decide(&replay(&history), again.into()), Err(Rejection::AlreadyPaid { .. })));
+//! assert!(matches!(decide(&Order::after(&history), again.into()), Err(Rejection::AlreadyPaid { .. })));
 //!
 //! // A paid order's money goes back when it is cancelled.
-//! let cancelled = decide(&replay(&history), CancelOrder { order_id, reason: "changed_mind".parse()? }.into())?;
+//! let cancelled = decide(&Order::after(&history), CancelOrder { order_id, reason: "changed_mind".parse()? }.into())?;
 //! assert_eq!(cancelled.iter().map(|event| event.name()).collect::<Vec<_>>(), ["OrderCancelled", "PaymentRefunded"]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -75,7 +75,7 @@ pub use command::{CancelOrder, CreateOrder, OrderCommand, PayOrder, ShipOrder};
 pub use decide::{Rejection, decide};
 pub use event::{OrderCancelled, OrderCreated, OrderEvent, OrderPaid, OrderShipped, PaymentRefunded, topic_of};
 pub use ids::{InvalidText, OrderId, PaymentId, ProductId, Reason, ShipmentId, UserId};
-pub use state::{Order, Payment, Placed, Status, evolve, replay};
+pub use state::{Order, Payment, Placed, Status, evolve};
 pub use upcast::DecodeError;
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ pub fn decode<'a>(headers: &[Header<'_>], value: Option<&'a [u8]>) -> Result<Rec
     };
     // Tracers write the bare header, in both modes, and the last of them is the nearest.
     let traced = headers.iter().rfind(|(name, _)| *name == TRACEPARENT.as_bytes());
-    if let Some(traced) = traced.and_then(|(_, value)| valid_traceparent(*value.as_ref()?)) {
+    if let Some(traced) = traced.and_then(|(_, value)| valid_traceparent((*value)?)) {
         received.envelope.traceparent = Some(traced);
     }
     received.replay = replay;

@@ -83,6 +83,11 @@ impl Order {
     /// The number of this shape, for snapshots. Raise it whenever a field or the meaning of [`evolve`] changes.
     pub const SCHEMA: u32 = 1;
 
+    /// After these events, from nothing.
+    pub fn after<'a>(events: impl IntoIterator<Item = &'a OrderEvent>) -> Self {
+        events.into_iter().fold(Self::NotThere, evolve)
+    }
+
     pub fn status(&self) -> Status {
         match self {
             Self::NotThere => Status::NotThere,
@@ -141,9 +146,4 @@ pub fn evolve(order: Order, event: &OrderEvent) -> Order {
         ) => Order::Cancelled { placed, reason, payment: Some(payment), refunded: Some(event.amount) },
         (unmoved, _) => unmoved,
     }
-}
-
-/// The state after these events, from nothing.
-pub fn replay<'a>(events: impl IntoIterator<Item = &'a OrderEvent>) -> Order {
-    events.into_iter().fold(Order::NotThere, evolve)
 }
