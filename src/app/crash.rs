@@ -41,7 +41,10 @@ pub const POINTS: [CrashPoint; 6] = [
     point(APPEND_AFTER_COMMIT, "what was committed is published, although whoever wrote it was never told"),
     point(RELAY_AFTER_CLAIM, "what was read and not sent is sent by the next relay"),
     point(RELAY_AFTER_SEND, "what was sent in an open transaction is never seen; the next relay sends it again"),
-    point(RELAY_AFTER_ACK, "what was published and not marked is published again: at-least-once, with the same event ids"),
+    point(
+        RELAY_AFTER_ACK,
+        "what was published and not marked is published again: at-least-once, with the same event ids",
+    ),
     point(RELAY_AFTER_MARK, "what was marked is not sent again"),
 ];
 
@@ -113,7 +116,9 @@ mod tests {
 
     #[test]
     fn a_point_is_named_with_or_without_a_count() {
-        for (text, name, left) in [("relay.after-ack", RELAY_AFTER_ACK, 1), ("append.after-commit:3", APPEND_AFTER_COMMIT, 3)] {
+        for (text, name, left) in
+            [("relay.after-ack", RELAY_AFTER_ACK, 1), ("append.after-commit:3", APPEND_AFTER_COMMIT, 3)]
+        {
             let crash: Crash = text.parse().expect(text);
             assert_eq!(crash.point().map(|point| point.name), Some(name));
             assert_eq!(crash.0.as_ref().map(|armed| armed.left.load(Ordering::Relaxed)), Some(left));

@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use crate::{
     patterns::{
-        event_sourcing::{ExpectedVersion, FoldError, Folded, Metadata, NewEvent, RecordedEvent, Snapshot, Until, fold},
+        event_sourcing::{
+            ExpectedVersion, FoldError, Folded, Metadata, NewEvent, RecordedEvent, Snapshot, Until, fold,
+        },
         order::{self, DecodeError, Order, OrderCommand, OrderEvent, OrderId, Rejection, evolve},
     },
     store::{AppendError, Appended, Store, StoreError},
@@ -113,7 +115,11 @@ impl Orders {
                 }
                 Err(AppendError::Conflict { wrong, .. }) if expected.is_some() || conflicts >= TRIES => {
                     let expected = before.version;
-                    return Err(OrderError::WrongVersion { order_id: order_id.clone(), expected, actual: wrong.actual });
+                    return Err(OrderError::WrongVersion {
+                        order_id: order_id.clone(),
+                        expected,
+                        actual: wrong.actual,
+                    });
                 }
                 Err(AppendError::Conflict { .. }) => conflicts += 1,
                 Err(AppendError::Store(error)) => return Err(error.into()),
@@ -239,16 +245,53 @@ impl Orders {
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     /// A part of the demonstration begins.
-    Part { title: &'static str },
-    Command { command: &'static str, order_id: String, actor: String },
+    Part {
+        title: &'static str,
+    },
+    Command {
+        command: &'static str,
+        order_id: String,
+        actor: String,
+    },
     /// In the log, on disk.
-    Appended { event: &'static str, stream: String, version: u64, position: u64, event_id: Uuid },
+    Appended {
+        event: &'static str,
+        stream: String,
+        version: u64,
+        position: u64,
+        event_id: Uuid,
+    },
     /// On Kafka; the offset is the broker's own word.
-    Published { event: String, topic: String, partition: i32, offset: Option<i64>, key: String, position: u64 },
-    State { order_id: String, version: u64, order: Order },
-    Refused { command: &'static str, order_id: String, code: &'static str, reason: String },
-    Conflict { order_id: String, expected: u64, actual: u64 },
-    Replayed { events: u64, orders: u64 },
+    Published {
+        event: String,
+        topic: String,
+        partition: i32,
+        offset: Option<i64>,
+        key: String,
+        position: u64,
+    },
+    State {
+        order_id: String,
+        version: u64,
+        order: Order,
+    },
+    Refused {
+        command: &'static str,
+        order_id: String,
+        code: &'static str,
+        reason: String,
+    },
+    Conflict {
+        order_id: String,
+        expected: u64,
+        actual: u64,
+    },
+    Replayed {
+        events: u64,
+        orders: u64,
+    },
     /// What it means.
-    Lesson { text: String },
+    Lesson {
+        text: String,
+    },
 }

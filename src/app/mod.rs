@@ -14,7 +14,11 @@ pub use crate::kafka::{
     Isolation, Mechanism, Member, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition, Password,
     Record, RecordRef, Sasl, Security, Shape, Tls, TlsFiles, Topic, TopicNumber, TopicPartition,
 };
-pub use crate::{broker, patterns::sample};
+pub use crate::{
+    broker,
+    patterns::{envelope::rfc_3339, event_sourcing as log, money, order, sample},
+    store::{Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError},
+};
 
 /// Reaches the cluster.
 ///

@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use layers::Layers;
+
+use crate::app::StoreUrl;
 pub use value::{Secret, duration};
 
 /// A key as files, `-X` and `config show` write it, with what is read besides `KAFKALAB_` and its own name.
@@ -50,6 +52,7 @@ const CONNECT_TIMEOUT: Key = key("connect_timeout");
 const REQUEST_TIMEOUT: Key = key("request_timeout");
 const MAX_ANSWER: Key = key("max_answer");
 const TOPIC_PREFIX: Key = key("topic_prefix");
+const STORE: Key = key("store");
 const TLS_ENABLED: Key = key("tls.enabled");
 const TLS_CA: Key = key("tls.ca");
 const TLS_CERT: Key = key("tls.cert");
@@ -61,13 +64,14 @@ const SASL_PASSWORD: Key = Key { alias: Some("pass"), ..key("sasl.password") };
 const SASL_PASSWORD_FILE: Key = key("sasl.password_file");
 const SASL_PLAIN_WITHOUT_TLS: Key = key("sasl.plain_without_tls");
 
-const KEYS: [Key; 16] = [
+const KEYS: [Key; 17] = [
     BROKERS,
     CLIENT_ID,
     CONNECT_TIMEOUT,
     REQUEST_TIMEOUT,
     MAX_ANSWER,
     TOPIC_PREFIX,
+    STORE,
     TLS_ENABLED,
     TLS_CA,
     TLS_CERT,
@@ -141,6 +145,8 @@ pub struct Settings {
     /// The largest answer taken from a broker, in bytes.
     pub max_answer: Setting<usize>,
     pub topic_prefix: Setting<String>,
+    /// Where event log, outbox and read models are: `sqlite:PATH` or `postgres://...`.
+    pub store: Setting<StoreUrl>,
     pub tls: Tls,
     pub sasl: Sasl,
     /// The profile in use, by whoever chose it.
@@ -254,6 +260,7 @@ impl Settings {
             request_timeout: layers.get(REQUEST_TIMEOUT, value::duration, || Duration::from_secs(30))?,
             max_answer: layers.get(MAX_ANSWER, value::bytes, || 100 * 1024 * 1024)?,
             topic_prefix: layers.get(TOPIC_PREFIX, value::text, String::new)?,
+            store: layers.get(STORE, value::store, || value::default_store(&env, folders.home))?,
             tls: Tls {
                 enabled: layers.get(TLS_ENABLED, value::boolean, || names_tls)?,
                 insecure_skip_verify: layers.get(TLS_INSECURE, value::boolean, || false)?,
@@ -279,6 +286,11 @@ impl Settings {
         self.brokers.source != Source::Default
     }
 
+    /// True if nobody named a store.
+    pub fn store_is_default(&self) -> bool {
+        self.store.source == Source::Default
+    }
+
     /// What `config show` prints, in the order of the keys.
     pub fn rows(&self) -> Vec<Row> {
         fn row<T>(key: Key, setting: &Setting<T>, show: impl Fn(&T) -> Option<String>) -> Row {
@@ -295,6 +307,7 @@ impl Settings {
             row(REQUEST_TIMEOUT, &self.request_timeout, time),
             row(MAX_ANSWER, &self.max_answer, |bytes| Some(bytes.to_string())),
             row(TOPIC_PREFIX, &self.topic_prefix, text),
+            row(STORE, &self.store, |url| Some(url.to_string())),
             row(TLS_ENABLED, &tls.enabled, |on| Some(on.to_string())),
             row(TLS_CA, &tls.ca, path),
             row(TLS_CERT, &tls.cert, path),

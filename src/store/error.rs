@@ -45,7 +45,9 @@ pub enum StoreError {
     Refused { at: Arc<str>, cause: Arc<str> },
 
     /// The connection ended, or no answer came in time, after the database may have committed.
-    #[error("{at} was lost on the way: {cause}. Whether it was written is not known; the same event ids may be sent again")]
+    #[error(
+        "{at} was lost on the way: {cause}. Whether it was written is not known; the same event ids may be sent again"
+    )]
     Unknown { at: Arc<str>, cause: Arc<str> },
 
     /// Whoever holds the lease now has a higher token; what this holder still does must have no effect.
@@ -85,10 +87,7 @@ pub enum AppendError {
 impl StoreError {
     /// Worth another try after a pause: nothing about the request is wrong.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            StoreError::Locked { .. } | StoreError::Unreachable { .. } | StoreError::Unknown { .. }
-        )
+        matches!(self, StoreError::Locked { .. } | StoreError::Unreachable { .. } | StoreError::Unknown { .. })
     }
 }
 

@@ -124,7 +124,8 @@ impl Store {
             }
         };
         let text = id.text(0)?;
-        let damaged = |_| StoreError::Damaged { at: url.to_string().into(), cause: format!("its id is {text:?}").into() };
+        let damaged =
+            |_| StoreError::Damaged { at: url.to_string().into(), cause: format!("its id is {text:?}").into() };
         let id = text.parse().map_err(damaged)?;
         Ok(Store(Arc::new(Inner { id, url: url.clone(), database })))
     }

@@ -165,11 +165,7 @@ impl Connections {
 
     /// Runs on a connection of the pool. A read whose connection breaks is tried once more: the connection may have
     /// been dead since the server's restart.
-    async fn run<T>(
-        &self,
-        access: Access,
-        query: impl AsyncFn(&Object) -> Result<T, Error>,
-    ) -> Result<T, StoreError> {
+    async fn run<T>(&self, access: Access, query: impl AsyncFn(&Object) -> Result<T, Error>) -> Result<T, StoreError> {
         let mut again = access == Access::Read;
         loop {
             let client = self.get().await?;
@@ -288,10 +284,9 @@ impl Writer {
             if !lost || began.elapsed() + pause > self.options.retry_for {
                 return Err(match failed.error {
                     StoreError::Unknown { at, cause } if !sent => StoreError::Unreachable { at, cause },
-                    other if sent => StoreError::Unknown {
-                        at: Arc::clone(&self.connection.at),
-                        cause: other.to_string().into(),
-                    },
+                    other if sent => {
+                        StoreError::Unknown { at: Arc::clone(&self.connection.at), cause: other.to_string().into() }
+                    }
                     other => other,
                 });
             }

@@ -231,8 +231,16 @@ impl Writer {
             let event = row.event;
             let (position, version) = (bigint(row.position), bigint(row.version));
             let id = event.id.as_bytes().as_slice();
-            insert
-                .execute(params![position, row.stream, version, id, event.event_type, event.data, event.metadata, now])?;
+            insert.execute(params![
+                position,
+                row.stream,
+                version,
+                id,
+                event.event_type,
+                event.data,
+                event.metadata,
+                now
+            ])?;
         }
         drop(insert);
         (self.options.crash_point)("append.before-commit");
@@ -245,9 +253,8 @@ impl Writer {
 fn look(connection: &Connection, batch: &[Append]) -> rusqlite::Result<Seen> {
     let mut head = connection.prepare_cached("SELECT coalesce(max(version), 0) FROM events WHERE stream_id = ?1")?;
     let mut find = connection.prepare_cached("SELECT stream_id, version, position FROM events WHERE event_id = ?1")?;
-    let last: i64 = connection
-        .prepare_cached("SELECT coalesce(max(position), 0) FROM events")?
-        .query_row([], |row| row.get(0))?;
+    let last: i64 =
+        connection.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?.query_row([], |row| row.get(0))?;
     let mut seen = Seen { last_position: last as u64, ..Seen::default() };
     for append in batch {
         if !seen.heads.contains_key(&append.stream) {
@@ -303,9 +310,8 @@ fn page(connection: &Connection, scope: &Scope, limit: usize) -> rusqlite::Resul
 fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<RecordedEvent> {
     let (position, version): (i64, i64) = (row.get(0)?, row.get(1)?);
     let id = row.get_ref(2)?.as_blob()?;
-    let id = Uuid::from_slice(id).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(error))
-    })?;
+    let id = Uuid::from_slice(id)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(error)))?;
     Ok(RecordedEvent {
         position: position as u64,
         stream: row.get(7)?,

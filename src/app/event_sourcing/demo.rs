@@ -67,9 +67,15 @@ impl Demo {
 
     async fn life_of_an_order(&self, tell: Tell<'_>) -> Result<OrderId, DemoError> {
         tell(Step::Part { title: "An order is created, paid and shipped" });
-        lesson(tell, "A command is decided on the order's past, and what it decides is appended to the log: one write.");
+        lesson(
+            tell,
+            "A command is decided on the order's past, and what it decides is appended to the log: one write.",
+        );
         let order = self.create("coffee-mug", 1299, tell).await?;
-        lesson(tell, "The publisher follows the log. A crash between append and publish loses nothing: the log has it.");
+        lesson(
+            tell,
+            "The publisher follows the log. A crash between append and publish loses nothing: the log has it.",
+        );
         self.pay(&order, 1299, tell).await?;
         self.ship(&order, tell).await?;
         self.state(&order, Until::End, tell).await?;
@@ -110,13 +116,16 @@ impl Demo {
         tell(Step::Part { title: "Two writers, one version" });
         let order = self.create("lamp", 7900, tell).await?;
         let seen = self.orders.load(&order, Until::End).await?.version;
-        lesson(tell, "Both have seen version 1. One pays, the other cancels; each appends only if it is still version 1.");
+        lesson(
+            tell,
+            "Both have seen version 1. One pays, the other cancels; each appends only if it is still version 1.",
+        );
         let pay = self.payment(&order, 7900)?;
-        let cancel: OrderCommand =
-            CancelOrder { order_id: order.clone(), reason: Reason::new("out_of_stock")? }.into();
+        let cancel: OrderCommand = CancelOrder { order_id: order.clone(), reason: Reason::new("out_of_stock")? }.into();
         // both are decided on what they have seen, and appended at the same time
         let (one, other) = tokio::join!(self.append_decided(&pay, seen), self.append_decided(&cancel, seen));
-        let lost = [(&pay, one), (&cancel, other)].into_iter().filter(|(_, appended)| appended.is_none()).collect::<Vec<_>>();
+        let lost =
+            [(&pay, one), (&cancel, other)].into_iter().filter(|(_, appended)| appended.is_none()).collect::<Vec<_>>();
         let [(command, _)] = &lost[..] else {
             return Err(DemoError::Broken("not exactly one of two writers has won"));
         };
@@ -136,8 +145,11 @@ impl Demo {
         let store = self.orders.store();
         let report = replay::replay(store, Some(&self.cluster), &options, &self.stop, &mut |_| ()).await?;
         tell(Step::Replayed { events: report.events, orders: report.orders });
-        lesson(tell, "The same events with the same ids, marked with the header kafkalab-replay: who builds a new view reads \
-                      them, who sends mails passes them by.");
+        lesson(
+            tell,
+            "The same events with the same ids, marked with the header kafkalab-replay: who builds a new view reads \
+                      them, who sends mails passes them by.",
+        );
         Ok(())
     }
 
