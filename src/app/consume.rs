@@ -19,6 +19,8 @@ pub struct Options {
     pub offset_reset: OffsetReset,
     /// How long brokers may be away; `None` waits for ever.
     pub patience: Option<Duration>,
+    /// How often leaders and partitions are asked for when nothing goes wrong.
+    pub metadata_age: Duration,
 }
 
 /// Topics being read, by this reader alone or as a member of a group.
@@ -80,6 +82,7 @@ pub async fn open(cluster: &Cluster, options: &Options) -> Result<Reading, Error
         isolation: options.isolation,
         offset_reset: options.offset_reset,
         patience: options.patience,
+        metadata_age: options.metadata_age,
         whole_topics: if follows_all { topics(&plan) } else { Vec::new() },
         ..ConsumerConfig::default()
     };
@@ -111,6 +114,7 @@ pub async fn join(cluster: &Cluster, options: &Options, mut group: GroupConfig) 
         isolation: options.isolation,
         offset_reset: options.offset_reset,
         patience: options.patience,
+        metadata_age: options.metadata_age,
         ..ConsumerConfig::default()
     };
     GroupConsumer::join(cluster.clone(), group).map(Reading::Member)

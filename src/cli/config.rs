@@ -50,6 +50,7 @@ const BROKERS: Key = Key { other_variables: &["KAFKA_BROKERS", "RPK_BROKERS"], .
 const CLIENT_ID: Key = key("client_id");
 const CONNECT_TIMEOUT: Key = key("connect_timeout");
 const REQUEST_TIMEOUT: Key = key("request_timeout");
+const METADATA_AGE: Key = key("metadata_age");
 const MAX_ANSWER: Key = key("max_answer");
 const TOPIC_PREFIX: Key = key("topic_prefix");
 const STORE: Key = key("store");
@@ -69,6 +70,7 @@ const KEYS: [Key; 17] = [
     CLIENT_ID,
     CONNECT_TIMEOUT,
     REQUEST_TIMEOUT,
+    METADATA_AGE,
     MAX_ANSWER,
     TOPIC_PREFIX,
     STORE,
@@ -142,6 +144,8 @@ pub struct Settings {
     pub client_id: Setting<String>,
     pub connect_timeout: Setting<Duration>,
     pub request_timeout: Setting<Duration>,
+    /// How often readers look for partitions that were added.
+    pub metadata_age: Setting<Duration>,
     /// The largest answer taken from a broker, in bytes.
     pub max_answer: Setting<usize>,
     pub topic_prefix: Setting<String>,
@@ -258,6 +262,7 @@ impl Settings {
             client_id: layers.get(CLIENT_ID, value::text, || "kafkalab".to_owned())?,
             connect_timeout: layers.get(CONNECT_TIMEOUT, value::duration, || Duration::from_secs(5))?,
             request_timeout: layers.get(REQUEST_TIMEOUT, value::duration, || Duration::from_secs(30))?,
+            metadata_age: layers.get(METADATA_AGE, value::duration, || Duration::from_secs(30))?,
             max_answer: layers.get(MAX_ANSWER, value::bytes, || 100 * 1024 * 1024)?,
             topic_prefix: layers.get(TOPIC_PREFIX, value::text, String::new)?,
             store: layers.get(STORE, value::store, || value::default_store(&env, folders.home))?,
@@ -305,6 +310,7 @@ impl Settings {
             row(CLIENT_ID, &self.client_id, text),
             row(CONNECT_TIMEOUT, &self.connect_timeout, time),
             row(REQUEST_TIMEOUT, &self.request_timeout, time),
+            row(METADATA_AGE, &self.metadata_age, time),
             row(MAX_ANSWER, &self.max_answer, |bytes| Some(bytes.to_string())),
             row(TOPIC_PREFIX, &self.topic_prefix, text),
             row(STORE, &self.store, |url| Some(url.to_string())),

@@ -20,7 +20,7 @@ use crate::app::{
 
 /// Bytes gathered before they are written.
 const WRITE: usize = 64 * 1024;
-/// How long a group's last commit may take.
+/// How long a group's last commit may take, and before it the taking of what is being printed.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Consume records: from the beginning on, following, until Ctrl-C
@@ -56,7 +56,7 @@ pub struct Args {
     /// Share the topics with the other members of this group, and remember how far it has come
     #[arg(short, long, visible_short_alias = 'G', value_name = "GROUP", add = super::complete::group())]
     group: Option<String>,
-    /// Be this member of the group, also after a restart: nothing moves if it is back within 45 s
+    /// Be this member of the group, also after a restart: nothing moves if it is back within a session (45 s)
     #[arg(long, value_name = "ID", requires = "group")]
     instance_id: Option<String>,
     /// How the group divides partitions; several with commas, of which it takes one that all members know
@@ -71,6 +71,15 @@ pub struct Args {
     /// Time between commits
     #[arg(long, value_name = "TIME", requires = "group", default_value = "1s", value_parser = super::session::duration)]
     commit_every: Duration,
+    /// A member that is not heard of for so long is dead, and its partitions go to others (Kafka's session.timeout.ms)
+    ///
+    /// 45s by default. The broker sets limits (group.min.session.timeout.ms, 6 s), and with --group-protocol consumer the
+    /// time itself.
+    #[arg(long, value_name = "TIME", requires = "group", value_parser = super::session::duration)]
+    session_timeout: Option<Duration>,
+    /// A member whose output is not taken for so long gives its partitions to others until it is (max.poll.interval.ms)
+    #[arg(long, value_name = "TIME", requires = "group", default_value = "5m", value_parser = super::session::duration)]
+    max_handling: Duration,
     /// Where to begin, and after a colon where to end
     ///
     /// With a group: where to begin in partitions for which it has committed nothing (stored, the default: at their start).
@@ -147,11 +156,11 @@ enum Protocol {
 }
 
 pub async fn run(args: Args, session: &Session) -> Result<Exit> {
-    let options = options(&args)?;
-    let mut printer = Printer::new(&args, session)?;
+    let options = options(&args, session.settings.metadata_age.value)?;
+    let printer = Printer::new(&args, session)?;
+    let group = group(&args)?;
     let cluster = session.connect().await?;
     let bounded = options.exit_at_end || options.range.to.is_some();
-    let group = group(&args);
     let Some(reading) = open(&cluster, &options, group.as_ref(), bounded, session).await? else {
         return Ok(session.stop.exit());
     };
@@ -159,7 +168,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
         session.say(&format!("{}; Ctrl-C to stop", following(&reading, &options)));
     }
     let mut reading = reading;
-    let printed = print_all(&args, &mut printer, &mut reading, session).await;
+    let printed = print_all(&args, printer, &mut reading, session).await;
     // what was printed is committed whatever ended the printing
     let closed = tokio::time::timeout(FAREWELL, reading.close()).await;
     let exit = printed?;
@@ -173,7 +182,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
 }
 
 /// Until there is no more, enough, or a person stops it.
-async fn print_all(args: &Args, printer: &mut Printer, reading: &mut Reading, session: &Session) -> Result<Exit> {
+async fn print_all(args: &Args, mut printer: Printer, reading: &mut Reading, session: &Session) -> Result<Exit> {
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 {
         let event = tokio::select! {
@@ -189,7 +198,16 @@ async fn print_all(args: &Args, printer: &mut Printer, reading: &mut Reading, se
             None => break,
             Some(GroupEvent::Records(chunk)) => {
                 let partition = chunk.partition.clone();
-                let (count, next_offset) = printer.chunk(chunk, left)?;
+                let (count, next_offset) = match reading {
+                    Reading::Alone { .. } => printer.chunk(chunk, left)?,
+                    Reading::Member(_) => match printer.aside(chunk, left, session).await? {
+                        Some((again, printed)) => {
+                            printer = again;
+                            printed
+                        }
+                        None => return Ok(session.stop.exit()),
+                    },
+                };
                 left -= count;
                 reading.processed(&partition, next_offset);
             }
@@ -234,15 +252,22 @@ fn listed(partitions: &[TopicPartition]) -> String {
     runs.into_iter().map(run).collect::<Vec<_>>().join(", ")
 }
 
-fn group(args: &Args) -> Option<GroupConfig> {
+fn group(args: &Args) -> Result<Option<GroupConfig>> {
     let assignor = |division: &Division| match division {
         Division::Range => Assignor::Range,
         Division::RoundRobin => Assignor::RoundRobin,
         Division::CooperativeSticky => Assignor::CooperativeSticky,
     };
-    let mut group = GroupConfig::new(args.group.as_deref()?, Vec::new());
+    let Some(name) = args.group.as_deref() else { return Ok(None) };
+    if name.is_empty() {
+        return Err(Usage("-g: a group needs a name".to_owned()).into());
+    }
+    let mut group = GroupConfig::new(name, Vec::new());
     if !args.assignor.is_empty() {
         group.assignors = args.assignor.iter().map(assignor).collect();
+    }
+    if args.instance_id.as_ref().is_some_and(String::is_empty) {
+        return Err(Usage("--instance-id: an instance needs a name".to_owned()).into());
     }
     group.instance_id = args.instance_id.as_deref().map(Into::into);
     group.commit_every = args.commit_every;
@@ -250,7 +275,22 @@ fn group(args: &Args) -> Option<GroupConfig> {
         Protocol::Classic => GroupProtocol::Classic,
         Protocol::Consumer => GroupProtocol::Consumer,
     };
-    Some(group)
+    if group.protocol == GroupProtocol::Consumer && !args.assignor.is_empty() {
+        let usage: color_eyre::Report = Usage("--assignor: with KIP-848 the broker divides".to_owned()).into();
+        return Err(usage.suggestion("leave it out, or use --group-protocol classic"));
+    }
+    group.max_handling = args.max_handling;
+    if let Some(timeout) = args.session_timeout {
+        if group.protocol == GroupProtocol::Consumer {
+            let usage: color_eyre::Report =
+                Usage("--session-timeout: with KIP-848 the broker sets it".to_owned()).into();
+            return Err(usage.suggestion("group.consumer.session.timeout.ms is the broker's setting"));
+        }
+        group.session_timeout = timeout;
+        // two may be late before the session ends
+        group.heartbeat_interval = group.heartbeat_interval.min(timeout / 3);
+    }
+    Ok(Some(group))
 }
 
 /// The pause that `--timeout` allows; for ever without one.
@@ -261,7 +301,7 @@ async fn silence(limit: Option<Duration>) {
     }
 }
 
-fn options(args: &Args) -> Result<Options> {
+fn options(args: &Args, metadata_age: Duration) -> Result<Options> {
     let topics: Vec<String> = args.topics.iter().chain(&args.more_topics).cloned().collect();
     if topics.is_empty() {
         let usage: color_eyre::Report = Usage("no topic named".to_owned()).into();
@@ -292,6 +332,7 @@ fn options(args: &Args) -> Result<Options> {
             Reset::Latest => OffsetReset::Latest,
             Reset::Error => OffsetReset::Error,
         },
+        metadata_age,
         // who follows waits for brokers that come back; who wants an end wants to know
         patience: (exit_at_end || range.to.is_some()).then_some(Duration::from_secs(30)),
     })
@@ -423,6 +464,23 @@ impl Printer {
         }
         self.flush()?;
         Ok((count, next_offset))
+    }
+
+    /// The same on a thread of its own: whoever takes the output may be slow, and the group is to hear of this member all
+    /// the while. `None` if a person wants to stop and nobody takes it.
+    async fn aside(mut self, chunk: Chunk, limit: u64, session: &Session) -> Result<Option<(Self, (u64, i64))>> {
+        let mut printing = tokio::task::spawn_blocking(move || {
+            let printed = self.chunk(chunk, limit)?;
+            Ok((self, printed))
+        });
+        let enough = async {
+            session.stop.asked().await;
+            tokio::time::sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            printed = &mut printing => printed.wrap_err("printing")?.map(Some),
+            () = enough => Ok(None),
+        }
     }
 
     fn flush(&mut self) -> Result<()> {

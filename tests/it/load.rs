@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::harness::{Ended, Program, kafkalab, program};
 
 /// Lines for `produce -K:`, numbered from 1 as its receipts are.
@@ -200,6 +202,10 @@ impl Running {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the program runs");
     }
 
     pub fn stdout(&self) -> String {

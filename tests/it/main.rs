@@ -17,6 +17,7 @@ mod house;
 mod idle;
 mod lessons;
 mod load;
+mod membership;
 mod partitions;
 mod process;
 mod proxy;

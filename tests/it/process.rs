@@ -111,6 +111,12 @@ impl Running {
         self.keys.as_mut().expect("a program on a terminal").write_all(keys).expect("typing");
     }
 
+    /// Waits for a first line on stdout.
+    pub fn line(&self) -> String {
+        let said = wait(&self.stdout, "line", |said| said.contains(&b'\n'));
+        String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned()
+    }
+
     /// Waits until stdout has `text`.
     pub fn until_stdout_has(&self, text: &str) {
         wait(&self.stdout, text, |said| String::from_utf8_lossy(said).contains(text));

@@ -328,7 +328,7 @@ impl Membership for Classic {
                 self.releasing = self.releasing.saturating_sub(1);
                 if self.releasing == 0 && !matches!(self.state, State::Leaving) { self.proceed() } else { Vec::new() }
             }
-            Event::Stalled if !self.owned.is_empty() => self.stall(),
+            Event::Stalled if !self.owned.is_empty() || self.releasing > 0 => self.stall(),
             Event::Wake => self.wake(),
             Event::Stop => self.stop(),
             Event::Left | Event::Stalled | Event::Told(_) => Vec::new(),
@@ -363,6 +363,9 @@ fn explained(error: Error) -> Error {
     let words = match code {
         Code::INCONSISTENT_GROUP_PROTOCOL => {
             "its members divide partitions in a way that this one does not offer; see --assignor and --group-protocol"
+        }
+        Code::INVALID_SESSION_TIMEOUT => {
+            "the broker allows no such session; its limits are group.min.session.timeout.ms and group.max.session.timeout.ms"
         }
         Code::FENCED_INSTANCE_ID => "another member has joined with the same instance id; each needs its own",
         _ => return Error::Broker { action, code, message: None },

@@ -228,7 +228,7 @@ impl Membership for Kip848 {
             (Event::CommitRefused(error), State::Member) if verdict(&error) != Verdict::Again => {
                 self.refused(error, now)
             }
-            (Event::Stalled, State::Member) if !self.owned.is_empty() => self.stall(),
+            (Event::Stalled, State::Member) if !self.owned.is_empty() || self.releasing > 0 => self.stall(),
             (Event::Wake, State::Member) => self.tell(false),
             (Event::Stop, _) => self.stop(),
             _ => Vec::new(),

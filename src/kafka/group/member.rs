@@ -19,7 +19,7 @@ use super::{
     requests::Asker,
 };
 use crate::kafka::{
-    committed,
+    committed::{self, Committer},
     consumer::{Claim, Claims, Notice},
     error::{Code, Error, Result},
     offset::Offset,
@@ -61,7 +61,8 @@ struct Parted {
     commit: bool,
 }
 
-type Committed = (BTreeMap<TopicPartition, i64>, Result<()>);
+/// By whom, what, and what came of it.
+type Committed = (Committer, BTreeMap<TopicPartition, i64>, Result<()>);
 
 pub(super) struct Member {
     asker: Asker,
@@ -380,7 +381,7 @@ impl Member {
                         async move { committed::commit(&connection, &group, &by, &offsets).await }
                     };
                     let result = asker.cluster.ask_coordinator(&asker.config.group, commit).await;
-                    (offsets, result)
+                    (by, offsets, result)
                 }
                 .boxed(),
             );
@@ -388,12 +389,18 @@ impl Member {
         true
     }
 
-    fn committed(&mut self, (offsets, result): Committed) {
+    fn committed(&mut self, (by, offsets, result): Committed) {
         match result {
             Ok(()) => self.progress.committed(&offsets),
+            // of a generation that this member has left behind: it says nothing of the one that it is in
+            Err(error) if self.membership.committer().is_some_and(|now| now != by) => {
+                tracing::debug!(%error, "a commit of an older generation was refused");
+            }
             Err(error) => {
                 tracing::debug!(%error, "commit refused");
-                if verdict(&error) != Verdict::Again {
+                // one that was on its way while a rebalance went on says nothing of the next one
+                let is_over = !matches!(verdict(&error), Verdict::Again | Verdict::Rebalance);
+                if is_over && !self.parting.is_empty() {
                     self.parting_commits = PARTING_COMMITS;
                 }
                 self.feed(Event::CommitRefused(error));
@@ -410,7 +417,7 @@ impl Member {
         let mut result = Ok(());
         for _ in 0..PARTING_COMMITS {
             if let Some(committing) = self.committing.take() {
-                let (offsets, committed) = committing.await;
+                let (_, offsets, committed) = committing.await;
                 if committed.is_ok() {
                     self.progress.committed(&offsets);
                 }

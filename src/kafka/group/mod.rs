@@ -90,7 +90,8 @@ pub struct GroupConfig {
     /// assignor among them everything is given up in each rebalance.
     pub assignors: Vec<Assignor>,
     /// A name that outlives the process: a member that comes back with it within a session finds its partitions as it left
-    /// them (KIP-345).
+    /// them (KIP-345). By KIP-848 that holds after an orderly end; one that was killed holds its place until its session
+    /// ends, and whoever comes with its name waits for that.
     pub instance_id: Option<Arc<str>>,
     /// A member that is not heard of for so long is dead. KIP-848: the broker's to say.
     pub session_timeout: Duration,
@@ -137,7 +138,8 @@ pub enum GroupEvent {
         generation: i32,
         partitions: Vec<TopicPartition>,
     },
-    /// These go to another member. What was handled of them is committed when this comes.
+    /// These go to another member. What was handled of them is committed before they go, where the group takes the commit;
+    /// what it does not take is handled by their new owner again.
     Revoked(Vec<TopicPartition>),
     /// These belong to somebody else already: the group took this member for dead. What was handled since the last commit is
     /// handled by their new owner again.
@@ -296,7 +298,14 @@ impl GroupConsumer {
                 self.unfinished.remove(&partition);
                 Some(GroupEvent::Notice(Notice::Finished { partition }))
             }
-            Fetched::Notice(notice) => Some(GroupEvent::Notice(notice)),
+            Fetched::Notice(notice) => {
+                match &notice {
+                    Notice::Recreated { topic } => self.progress.moved(|partition| partition.topic == *topic, 0),
+                    Notice::Reset { partition, to, .. } => self.progress.moved(|moved| moved == partition, *to),
+                    _ => {}
+                }
+                Some(GroupEvent::Notice(notice))
+            }
         }
     }
 }

@@ -54,6 +54,14 @@ impl Progress {
         }
     }
 
+    /// What these partitions hold now is not what it was: they go on at `next`, which is to be committed, be it lower than
+    /// what was before.
+    pub(super) fn moved(&self, is_moved: impl Fn(&TopicPartition) -> bool, next: i64) {
+        for (_, mark) in self.inner().marks.iter_mut().filter(|(partition, _)| is_moved(partition)) {
+            (mark.next, mark.committed) = (next, None);
+        }
+    }
+
     /// What is handled and not committed.
     pub(super) fn uncommitted(&self) -> BTreeMap<TopicPartition, i64> {
         let inner = self.inner();

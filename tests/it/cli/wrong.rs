@@ -137,7 +137,7 @@ fn malformed_offsets_and_formats() {
             "error: `99999999999999999999`: `99999999999999999999` is larger than an offset or a time can be\n"
                 .to_owned(),
         ),
-        ("stored", "error: -o stored: the stored offset belongs to a group\n".to_owned()),
+        ("stored", "error: -o stored: the stored offset belongs to a group\nhint: name the group with -g\n".to_owned()),
     ] {
         expect(nowhere(&format!("consume t -o {offset}")), 2, "", &said);
     }
