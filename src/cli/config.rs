@@ -65,7 +65,7 @@ const SASL_PASSWORD: Key = Key { alias: Some("pass"), ..key("sasl.password") };
 const SASL_PASSWORD_FILE: Key = key("sasl.password_file");
 const SASL_PLAIN_WITHOUT_TLS: Key = key("sasl.plain_without_tls");
 
-const KEYS: [Key; 17] = [
+const KEYS: [Key; 18] = [
     BROKERS,
     CLIENT_ID,
     CONNECT_TIMEOUT,
