@@ -35,7 +35,7 @@ const SNAPSHOT_EVERY: u64 = 100;
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     /// The rules of the order say no. Nothing was appended.
-    #[error("{0}")]
+    #[error(transparent)]
     Rejected(#[from] Rejection),
     /// The stream is not at the version that the caller named. Nothing was appended.
     #[error("order {order_id}: expected version {expected}, and it is at version {actual}")]
@@ -43,7 +43,7 @@ pub enum OrderError {
     #[error("order {order_id} is not there")]
     Unknown { order_id: OrderId },
     /// Never skipped: a state without an event that is there would be wrong in a way that nobody sees.
-    #[error("{0}; a newer kafkalab may know it")]
+    #[error(transparent)]
     Unreadable(#[from] FoldError<DecodeError>),
     #[error(transparent)]
     Store(#[from] StoreError),

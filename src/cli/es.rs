@@ -15,9 +15,10 @@ use super::{
     session::Session,
 };
 use crate::app::{
-    Store, StoreOptions, StoreUrl,
+    Store, StoreOptions, StoreUrl, UrlError,
     crash::Crash,
     event_sourcing::OrderError,
+    log::FoldError,
     order::{OrderId, Rejection},
     relay::RelayError,
 };
@@ -56,7 +57,7 @@ pub struct Options {
     /// The demonstration takes a temporary file where none is named. KAFKALAB_STORE and the setting `store` name one too; a
     /// password belongs there, or into ~/.pgpass, and not into the command line.
     #[arg(long, global = true, value_name = "URL")]
-    store: Option<StoreUrl>,
+    store: Option<String>,
     /// Before the names of all topics
     #[arg(long, global = true, value_name = "PREFIX")]
     topic_prefix: Option<String>,
@@ -103,12 +104,16 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
 }
 
 impl Options {
-    fn url(&self, session: &Session) -> StoreUrl {
-        self.store.clone().unwrap_or_else(|| session.settings.store.value.clone())
+    /// Read here and not by clap, which repeats what it cannot read: a password may be in it.
+    fn url(&self, session: &Session) -> Result<StoreUrl> {
+        match &self.store {
+            Some(text) => text.parse().map_err(|error: UrlError| usage(format!("--store: {error}"))),
+            None => Ok(session.settings.store.value.clone()),
+        }
     }
 
     async fn open(&self, session: &Session) -> Result<Store> {
-        self.open_at(&self.url(session)).await
+        self.open_at(&self.url(session)?).await
     }
 
     async fn open_at(&self, url: &StoreUrl) -> Result<Store> {
@@ -139,6 +144,9 @@ fn explained(error: OrderError) -> Report {
         }
         OrderError::Unknown { .. } | OrderError::Rejected(Rejection::NotThere { .. }) => {
             "`kafkalab es streams` shows what there is; `kafkalab es create --price USD:9.99` makes one".to_owned()
+        }
+        OrderError::Unreadable(FoldError::Unreadable { .. }) => {
+            "nothing is skipped: is there a newer kafkalab that knows it?".to_owned()
         }
         _ => return error.into(),
     };

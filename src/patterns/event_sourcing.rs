@@ -115,7 +115,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use diff::{Change, diff};
-pub use fold::{FoldError, Folded, Until, fold};
+pub use fold::{FoldError, Folded, Until, fold, unreadable};
 pub use snapshot::{Snapshot, SnapshotError};
 
 /// What an append expects of its stream, compared by the store in the transaction of the append.

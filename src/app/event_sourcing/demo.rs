@@ -14,11 +14,11 @@ use crate::{
     },
     kafka::{Cluster, Error},
     patterns::{
-        event_sourcing::{ExpectedVersion, Metadata, Until},
+        event_sourcing::{ExpectedVersion, Metadata, NewEvent, Until},
         money::{Currency, Money},
         order::{
             CancelOrder, CreateOrder, InvalidText, OrderCommand, OrderEvent, OrderId, PayOrder, PaymentId, ProductId,
-            Reason, ShipOrder, ShipmentId, UserId,
+            Reason, ShipOrder, ShipmentId, UserId, decide,
         },
     },
     store::AppendError,
@@ -123,11 +123,13 @@ impl Demo {
         let pay = self.payment(&order, 7900)?;
         let cancel: OrderCommand = CancelOrder { order_id: order.clone(), reason: Reason::new("out_of_stock")? }.into();
         // both are decided on what they have seen, and appended at the same time
-        let (one, other) = tokio::join!(self.append_decided(&pay, seen), self.append_decided(&cancel, seen));
-        let lost =
-            [(&pay, one), (&cancel, other)].into_iter().filter(|(_, appended)| appended.is_none()).collect::<Vec<_>>();
-        let [(command, _)] = &lost[..] else {
-            return Err(DemoError::Broken("not exactly one of two writers has won"));
+        let (paid, cancelled) = (self.decided(&pay, seen).await?, self.decided(&cancel, seen).await?);
+        let (one, other) =
+            tokio::join!(self.append_as_seen(&order, seen, paid), self.append_as_seen(&order, seen, cancelled));
+        let command = match (one?, other?) {
+            (true, false) => &cancel,
+            (false, true) => &pay,
+            _ => return Err(DemoError::Broken("not exactly one of two writers has won")),
         };
         let actual = self.orders.load(&order, Until::End).await?.version;
         tell(Step::Conflict { order_id: order.to_string(), expected: seen, actual });
@@ -203,20 +205,20 @@ impl Demo {
         Ok(())
     }
 
-    /// Decided on the version that was seen, whatever it is by now; `None` where somebody was quicker.
-    async fn append_decided(&self, command: &OrderCommand, seen: u64) -> Option<u64> {
-        let order_id = command.order_id();
-        let before = self.orders.load(order_id, Until::Version(seen)).await.ok()?;
-        let events = crate::patterns::order::decide(&before.state, command.clone()).ok()?;
+    /// Decided on the version that was seen, whatever it is by now.
+    async fn decided(&self, command: &OrderCommand, seen: u64) -> Result<Vec<NewEvent>, DemoError> {
+        let before = self.orders.load(command.order_id(), Until::Version(seen)).await?;
+        let events = decide(&before.state, command.clone()).map_err(OrderError::from)?;
         let metadata = Metadata::by(&self.actor);
-        let new = events.iter().map(|event: &OrderEvent| event.to_new_event(Uuid::now_v7(), &metadata)).collect();
-        match self.orders.store().append(&order_id.stream(), ExpectedVersion::Exact(seen), new).await {
-            Ok(appended) => Some(appended.last_version),
-            Err(AppendError::Conflict { .. }) => None,
-            Err(error) => {
-                tracing::warn!(%error, "appending");
-                None
-            }
+        Ok(events.iter().map(|event: &OrderEvent| event.to_new_event(Uuid::now_v7(), &metadata)).collect())
+    }
+
+    /// False where somebody was quicker.
+    async fn append_as_seen(&self, order: &OrderId, seen: u64, events: Vec<NewEvent>) -> Result<bool, DemoError> {
+        match self.orders.store().append(&order.stream(), ExpectedVersion::Exact(seen), events).await {
+            Ok(_) => Ok(true),
+            Err(AppendError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(OrderError::Append(error).into()),
         }
     }
 

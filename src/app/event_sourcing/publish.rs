@@ -99,6 +99,8 @@ pub async fn publish(
                     Err(error) => Err((error, Some(shard))),
                 }
             }
+            // whoever holds it has published everything
+            Ok(None) if options.once && waiting(store).await.is_ok_and(|waiting| waiting == 0) => return Ok(published),
             Ok(None) => {
                 if !std::mem::replace(&mut waits, true) {
                     tell(Told::Waits);

@@ -77,11 +77,11 @@ impl Lab {
         let keep = options.crash_at.is_some();
         let named = options.store.is_some() || !session.settings.store_is_default();
         if named && !keep {
-            return Ok(Self { store: options.url(session), folder: None, keep });
+            return Ok(Self { store: options.url(session)?, folder: None, keep });
         }
         let folder = std::env::temp_dir().join(format!("kafkalab-es-{}", uuid::Uuid::now_v7().simple()));
         std::fs::create_dir_all(&folder).wrap_err_with(|| format!("making {}", folder.display()))?;
-        let store = if named { options.url(session) } else { StoreUrl::sqlite(folder.join("store.db")) };
+        let store = if named { options.url(session)? } else { StoreUrl::sqlite(folder.join("store.db")) };
         session.say(&format!("store: {store}{}", if keep || named { "" } else { " (temporary)" }));
         Ok(Self { store, folder: Some(folder), keep })
     }

@@ -10,7 +10,7 @@ use crate::{
     app::{
         Offset,
         event_sourcing::{Entry, OrderError, Orders},
-        log::{Folded, Until, diff as differences},
+        log::{Folded, Until, diff as differences, unreadable as unreadable_event},
         order::{Order, OrderId},
     },
     cli::{
@@ -125,7 +125,7 @@ pub async fn history(args: History, options: &Options, session: &Session) -> Res
     if options.json {
         let events: Vec<Value> = entries.iter().map(document).collect();
         stdout::json(&json!({"schema_version": 1, "order_id": args.order, "events": events}))?;
-        return Ok(Exit::OK);
+        return all_readable(&entries);
     }
     let columns = [number("VERSION"), text("TIME"), text("EVENT"), text("BY"), number("POSITION"), text("EVENT ID")];
     let mut table = Table::new(&columns);
@@ -134,7 +134,7 @@ pub async fn history(args: History, options: &Options, session: &Session) -> Res
         let event = recorded.event_type.rsplit('.').next().unwrap_or(&recorded.event_type);
         let event = match &entry.event {
             Ok(_) => escape::text(event).into_owned(),
-            Err(error) => escape::text(&format!("{event} (unreadable: {error})")).into_owned(),
+            Err(_) => escape::text(&format!("{} (unreadable)", recorded.event_type)).into_owned(),
         };
         let actor = entry.metadata.as_ref().map_or("?", |metadata| &metadata.actor);
         table.row([
@@ -147,7 +147,16 @@ pub async fn history(args: History, options: &Options, session: &Session) -> Res
         ]);
     }
     stdout::write(table.render(&session.terminal).as_bytes())?;
-    Ok(Exit::OK)
+    all_readable(&entries)
+}
+
+/// What is there was shown; that some of it cannot be read is a failure all the same.
+fn all_readable(entries: &[Entry]) -> Result<Exit> {
+    let unreadable = entries.iter().find_map(|entry| Some((&entry.recorded, entry.event.as_ref().err()?)));
+    match unreadable {
+        Some((recorded, cause)) => Err(explained(unreadable_event(recorded, cause.clone()).into())),
+        None => Ok(Exit::OK),
+    }
 }
 
 fn document(entry: &Entry) -> Value {

@@ -29,6 +29,9 @@ pub struct Args {
     /// End when everything is published
     #[arg(long)]
     once: bool,
+    /// With --once: fail when a broker or the store has been away for so long
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::cli::session::duration, requires = "once")]
+    give_up_after: Duration,
     /// The longest pause between two looks at the log
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = crate::cli::session::duration)]
     every: Duration,
@@ -51,7 +54,7 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
         batch: args.batch as usize,
         once: args.once,
         every: args.every,
-        ..publish::Options::default()
+        patience: args.give_up_after,
     };
     if !args.once {
         session.say(&format!("following {}; Ctrl-C to stop", store.url()));
