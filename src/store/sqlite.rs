@@ -163,8 +163,11 @@ impl Writer {
             })?;
         }
         let mut connection = connect(path, &self.options).map_err(|error| explain(&self.at, &error))?;
-        connection.set_transaction_behavior(TransactionBehavior::Immediate);
-        self.migrate(&mut connection)?;
+        // by reading alone: who opens a store that is as it should be waits for no writer
+        if !is_up_to_date(&mut connection) {
+            connection.set_transaction_behavior(TransactionBehavior::Immediate);
+            self.migrate(&mut connection)?;
+        }
         Ok(connection)
     }
 
@@ -248,6 +251,15 @@ impl Writer {
         (self.options.crash_point)("append.after-commit");
         Ok(outcomes)
     }
+}
+
+/// The schema's history is that of this program, step by step.
+fn is_up_to_date(connection: &mut Connection) -> bool {
+    let runner = migrations::runner();
+    let steps = |steps: &[refinery::Migration]| {
+        steps.iter().map(|step| (step.version(), step.name().to_owned(), step.checksum())).collect::<Vec<_>>()
+    };
+    runner.get_applied_migrations(connection).is_ok_and(|applied| steps(&applied) == steps(runner.get_migrations()))
 }
 
 fn look(connection: &Connection, batch: &[Append]) -> rusqlite::Result<Seen> {
@@ -367,6 +379,7 @@ fn explain(at: &Arc<str>, error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreError::ReadOnly { at, cause },
         Some(ErrorCode::DiskFull) => StoreError::DiskFull { at, cause },
+        Some(ErrorCode::SystemIoFailure) => StoreError::Disk { at, cause },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { at, cause },
         Some(ErrorCode::CannotOpen) => StoreError::CannotOpen { at, cause },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { at, cause },

@@ -16,7 +16,7 @@ use super::Step;
 use crate::{
     app::{
         crash::{self, Crash},
-        relay::{Outgoing, Polling, RelayError, Shard, Stop, place, prefixed, rest},
+        relay::{LEASE, Outgoing, Polling, RelayError, Shard, Stop, place, prefixed, rest},
     },
     kafka::{Cluster, Error},
     patterns::{
@@ -57,6 +57,19 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// What takes longer than a lease is of no use to whoever held it; and with `once` somebody waits for the end.
+    async fn within<T>(
+        &self,
+        action: &str,
+        work: impl Future<Output = Result<T, RelayError>>,
+    ) -> Result<T, RelayError> {
+        let limit = if self.once { self.patience.min(LEASE) } else { LEASE };
+        let late = |_| Error::TimedOut { action: action.to_owned(), limit, last_try: None };
+        tokio::time::timeout(limit, work).await.map_err(late)?
+    }
+}
+
 /// What a publisher says while it works.
 #[derive(Clone, Debug)]
 pub enum Told {
@@ -84,7 +97,8 @@ pub async fn publish(
     let mut trouble: Option<std::time::Instant> = None;
     let mut waits = false;
     while !stop.is_cancelled() {
-        let held = match Shard::take(store, cluster, SHARD, crash).await {
+        let taken = options.within("taking over the publishing", Shard::take(store, cluster, SHARD, crash)).await;
+        let held = match taken {
             Ok(Some(mut shard)) => {
                 waits = false;
                 let mut tell = |told| {
@@ -141,18 +155,20 @@ async fn follow(
     let mut polling = Polling::new(options.every);
     while !stop.is_cancelled() {
         let events = store.read_all(checkpoint, options.batch).await?;
-        let Some(last) = events.last().map(|event| event.position) else {
+        if events.is_empty() {
             if options.once {
                 return Ok(());
             }
             shard.renew().await?;
             rest(polling.pause(), stop).await;
             continue;
-        };
+        }
         crash.here(crash::RELAY_AFTER_CLAIM);
         polling.found();
-        let records = events.iter().map(|event| outgoing(event, &options.prefix)).collect::<Result<Vec<_>, _>>()?;
-        let receipts = shard.publish(&records).await.map_err(|error| blame(error, &events))?;
+        let (events, records) = readable(events, &options.prefix)?;
+        let Some(last) = events.last().map(|event| event.position) else { continue };
+        let sent = options.within("publishing", shard.publish(&records)).await;
+        let receipts = sent.map_err(|error| blame(error, &events))?;
         store.set_checkpoint(SHARD, last, shard.lease()).await?;
         crash.here(crash::RELAY_AFTER_MARK);
         checkpoint = last;
@@ -175,6 +191,23 @@ async fn follow(
         }
     }
     Ok(())
+}
+
+/// The events up to the first one that cannot be read, as records: what stands before it goes out.
+///
+/// # Errors
+/// [`RelayError::Poison`] where that is the first one.
+fn readable(mut events: Vec<RecordedEvent>, prefix: &str) -> Result<(Vec<RecordedEvent>, Vec<Outgoing>), RelayError> {
+    let mut records = Vec::with_capacity(events.len());
+    for event in &events {
+        match outgoing(event, prefix) {
+            Ok(record) => records.push(record),
+            Err(error) if records.is_empty() => return Err(error),
+            Err(_) => break, // it comes first in the next batch
+        }
+    }
+    events.truncate(records.len());
+    Ok((events, records))
 }
 
 /// A record that is refused for what it is would be refused for ever: the publisher stops and says which.

@@ -51,7 +51,7 @@ fn a_file_that_can_only_be_read_is_told() {
     std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o444)).expect("its mode");
     let ended = as_somebody(&place, &["pay", "o"]).run();
     let (url, said) = (place.url(), &ended.stderr);
-    assert!(said.starts_with(&format!("error: opening the store: {url} can only be read: ")), "{ended:?}");
+    assert!(said.starts_with("error: ") && said.contains(&format!("{url} can only be read: ")), "{ended:?}");
     assert!(said.ends_with("Allow this user to write the file and its folder, or name another store\n"), "{ended:?}");
     assert_eq!((ended.code(), ended.text(), log(&place).len()), (1, String::new(), 1));
 }
@@ -110,7 +110,7 @@ fn a_full_disk_leaves_nothing_half_written() {
     place.done(&["create", "--price", "USD:9.99", "--order", "o"]);
     let size = std::fs::metadata(place.path()).expect("the file").len();
     let mut failed = 0;
-    for blocks in 0..size / 512 + 40 {
+    for blocks in (0..size / 512 + 40).step_by(8) {
         let order = format!("o{blocks}");
         let before = log(&place).len();
         let ended = limited(&place, blocks, &["create", "--price", "USD:1", "--order", &order, "-q"]);

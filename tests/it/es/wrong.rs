@@ -55,7 +55,7 @@ fn what_the_rules_refuse_is_said_once_and_appends_nothing() {
     for (command, said) in [
         (&["pay", "o", "--amount", "USD:1"][..], "order o costs USD:9.99, the payment is USD:1.00"),
         (&["pay", "o", "--amount", "EUR:9.99"], "order o costs USD:9.99, the payment is EUR:9.99"),
-        (&["create", "--order", "o", "--price", "USD:1"], "order o is there already, with other content"),
+        (&["create", "--order", "o", "--price", "USD:1"], "order o is there already, with other contents"),
         (
             &["create", "--order", "p", "--price", "USD:0"],
             "the price of order p is USD:0.00, it must be more than zero",
@@ -96,7 +96,7 @@ fn malformed_words_are_usage() {
             value(
                 "JPY:1.5",
                 "--price <PRICE>",
-                "1.5 is not exact in JPY, which has 0 digits behind the point, such as 99",
+                "1.5 is not exact in JPY, which has no digits behind the point, such as 99",
             ),
         ),
         (
