@@ -6,6 +6,8 @@
 //!    +------------- somebody was quicker: load and decide again <-----------+
 //! ```
 //!
+//! Try it: `kafkalab es`; its parts are in the README's section "Event sourcing".
+//!
 //! Nothing here publishes: the log is the only thing that is written, and [`publish`] follows it. To append and to send "at
 //! the same time" would be two writes with a crash between them.
 

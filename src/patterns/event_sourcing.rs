@@ -65,6 +65,9 @@
 //!
 //! # Try it
 //!
+//! `kafkalab es` runs all of it and tells what it does; the README's section "Event sourcing" has its parts, `docs/guarantees.md`
+//! what is promised of the log and its publisher, each line with its test. The rules alone, without a store:
+//!
 //! ```
 //! use kafkalab::patterns::{
 //!     event_sourcing::{ExpectedVersion, Folded, Metadata, RecordedEvent, Until, diff, fold},

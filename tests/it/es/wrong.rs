@@ -116,7 +116,7 @@ fn malformed_words_are_usage() {
         (&["state", "o", "--version", "x"], value("x", "--version <N>", "invalid digit found in string")),
         (
             &["pay", "o", "--expect", "-1"],
-            "error: unexpected argument '-1' found\n\nUsage: kafkalab es pay [OPTIONS] <ORDER>\n".to_owned() + MORE,
+            "error: unexpected argument '-1' found\n\n  tip: to pass '-1' as a value, use '-- -1'\n\nUsage: kafkalab es pay [OPTIONS] <ORDER>\n".to_owned() + MORE,
         ),
         (&["publish", "--batch", "0"], value("0", "--batch <N>", "0 is not in 1..=100000")),
         (
