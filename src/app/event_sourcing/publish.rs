@@ -72,6 +72,7 @@ impl Options {
 
 /// What a publisher says while it works.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "told and dropped; a box would be an allocation per event")]
 pub enum Told {
     Step(Step),
     /// Another one holds the lease.
