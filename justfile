@@ -97,3 +97,9 @@ bench *options:
 [group('measure')]
 bench-store *options:
     dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- cargo bench --locked --bench store -- {{ options }}
+
+# The publisher's events per second, from SQLite and PostgreSQL to Apache Kafka; `just bench-publish --quick` for a first look
+[group('measure')]
+bench-publish *options:
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        cargo bench --locked --bench publish -- {{ options }}

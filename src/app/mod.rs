@@ -1,8 +1,11 @@
 //! The async glue: what a subcommand or a pattern does, without a word printed and without clap.
 
 pub mod consume;
+pub mod crash;
+pub mod event_sourcing;
 pub mod groups;
 pub mod produce;
+pub mod relay;
 pub mod topics;
 
 pub use crate::kafka::{
@@ -11,7 +14,11 @@ pub use crate::kafka::{
     Isolation, Mechanism, Member, NewRecord, NewTopic, Notice, Offset, OffsetRange, OffsetReset, Partition, Password,
     Record, RecordRef, Sasl, Security, Shape, Tls, TlsFiles, Topic, TopicNumber, TopicPartition,
 };
-pub use crate::{broker, patterns::sample};
+pub use crate::{
+    broker,
+    patterns::{envelope::rfc_3339, event_sourcing as log, money, order, sample},
+    store::{Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError},
+};
 
 /// Reaches the cluster.
 ///

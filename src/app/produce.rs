@@ -19,6 +19,8 @@ pub struct Options {
     pub delivery_timeout: Duration,
     /// Keep a receipt of each record, for [`Outbound::receipts`].
     pub receipts: bool,
+    /// Records go in transactions under this id, and whoever had it before is fenced.
+    pub transactional_id: Option<Arc<str>>,
 }
 
 /// How one record ended.
@@ -102,6 +104,7 @@ impl Outbound {
             acks: options.acks,
             compression: options.compression,
             delivery_timeout: options.delivery_timeout,
+            transactional_id: options.transactional_id,
             ..ProducerConfig::default()
         };
         if let Some(linger) = options.linger {
@@ -130,6 +133,21 @@ impl Outbound {
     /// Waits until every record has ended.
     pub async fn flush(&self) -> Result<(), Error> {
         self.producer.flush().await
+    }
+
+    /// Begins a transaction; see [`Producer::begin`].
+    pub async fn begin(&self) -> Result<(), Error> {
+        self.producer.begin().await
+    }
+
+    /// Its records become readable together; see [`Producer::commit`].
+    pub async fn commit(&self) -> Result<(), Error> {
+        self.producer.commit().await
+    }
+
+    /// Its records are never seen by who reads committed ones; see [`Producer::abort`].
+    pub async fn abort(&self) -> Result<(), Error> {
+        self.producer.abort().await
     }
 
     pub fn tally(&self) -> Tally {

@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use layers::Layers;
+
+use crate::app::StoreUrl;
 pub use value::{Secret, duration};
 
 /// A key as files, `-X` and `config show` write it, with what is read besides `KAFKALAB_` and its own name.
@@ -51,6 +53,7 @@ const REQUEST_TIMEOUT: Key = key("request_timeout");
 const METADATA_AGE: Key = key("metadata_age");
 const MAX_ANSWER: Key = key("max_answer");
 const TOPIC_PREFIX: Key = key("topic_prefix");
+const STORE: Key = key("store");
 const TLS_ENABLED: Key = key("tls.enabled");
 const TLS_CA: Key = key("tls.ca");
 const TLS_CERT: Key = key("tls.cert");
@@ -62,7 +65,7 @@ const SASL_PASSWORD: Key = Key { alias: Some("pass"), ..key("sasl.password") };
 const SASL_PASSWORD_FILE: Key = key("sasl.password_file");
 const SASL_PLAIN_WITHOUT_TLS: Key = key("sasl.plain_without_tls");
 
-const KEYS: [Key; 17] = [
+const KEYS: [Key; 18] = [
     BROKERS,
     CLIENT_ID,
     CONNECT_TIMEOUT,
@@ -70,6 +73,7 @@ const KEYS: [Key; 17] = [
     METADATA_AGE,
     MAX_ANSWER,
     TOPIC_PREFIX,
+    STORE,
     TLS_ENABLED,
     TLS_CA,
     TLS_CERT,
@@ -145,6 +149,8 @@ pub struct Settings {
     /// The largest answer taken from a broker, in bytes.
     pub max_answer: Setting<usize>,
     pub topic_prefix: Setting<String>,
+    /// Where event log, outbox and read models are: `sqlite:PATH` or `postgres://...`.
+    pub store: Setting<StoreUrl>,
     pub tls: Tls,
     pub sasl: Sasl,
     /// The profile in use, by whoever chose it.
@@ -259,6 +265,7 @@ impl Settings {
             metadata_age: layers.get(METADATA_AGE, value::duration, || Duration::from_secs(30))?,
             max_answer: layers.get(MAX_ANSWER, value::bytes, || 100 * 1024 * 1024)?,
             topic_prefix: layers.get(TOPIC_PREFIX, value::text, String::new)?,
+            store: layers.get(STORE, value::store, || value::default_store(&env, folders.home))?,
             tls: Tls {
                 enabled: layers.get(TLS_ENABLED, value::boolean, || names_tls)?,
                 insecure_skip_verify: layers.get(TLS_INSECURE, value::boolean, || false)?,
@@ -284,6 +291,11 @@ impl Settings {
         self.brokers.source != Source::Default
     }
 
+    /// True if nobody named a store.
+    pub fn store_is_default(&self) -> bool {
+        self.store.source == Source::Default
+    }
+
     /// What `config show` prints, in the order of the keys.
     pub fn rows(&self) -> Vec<Row> {
         fn row<T>(key: Key, setting: &Setting<T>, show: impl Fn(&T) -> Option<String>) -> Row {
@@ -301,6 +313,7 @@ impl Settings {
             row(METADATA_AGE, &self.metadata_age, time),
             row(MAX_ANSWER, &self.max_answer, |bytes| Some(bytes.to_string())),
             row(TOPIC_PREFIX, &self.topic_prefix, text),
+            row(STORE, &self.store, |url| Some(url.to_string())),
             row(TLS_ENABLED, &tls.enabled, |on| Some(on.to_string())),
             row(TLS_CA, &tls.ca, path),
             row(TLS_CERT, &tls.cert, path),

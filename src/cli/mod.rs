@@ -6,7 +6,9 @@ mod complete;
 mod config;
 mod config_show;
 mod consume;
+mod crash_points;
 mod each;
+mod es;
 mod escape;
 mod exit;
 mod format;
@@ -90,6 +92,8 @@ enum Command {
     Consume(consume::Args),
     Topics(topics::Args),
     Groups(groups::Args),
+    Es(es::Args),
+    CrashPoints(crash_points::Args),
     Broker(broker::Args),
     Config(config_show::Args),
     Completions(shell::CompletionsArgs),
@@ -141,6 +145,8 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Consume(args) => consume::run(args, &session).await,
             Command::Topics(args) => topics::run(args, &session).await,
             Command::Groups(args) => groups::run(args, &session).await,
+            Command::Es(args) => es::run(args, &session).await,
+            Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),
             Command::Completions(_) | Command::Man(_) => Ok(Exit::OK),

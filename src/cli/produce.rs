@@ -182,6 +182,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
         linger: args.linger,
         delivery_timeout: args.timeout,
         receipts: args.json || narrated,
+        transactional_id: None,
     };
     let outbound = Outbound::open(cluster, options).await.wrap_err("starting the producer")?;
     let limit = args.limit.unwrap_or(u64::MAX);

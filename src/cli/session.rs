@@ -13,7 +13,10 @@ use super::{
     security, stderr,
     terminal::Terminal,
 };
-use crate::app::{self, Address, Cluster};
+use crate::app::{
+    self, Address, Cluster, ConnectOptions,
+    broker::{EmbeddedBroker, LARGEST_ANSWER},
+};
 
 /// When nobody named a broker, `localhost:9092` is tried for this long.
 const A_MOMENT: Duration = Duration::from_secs(1);
@@ -77,6 +80,39 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Reaches whoever listens where nobody was named.
+    pub async fn try_connect(&self) -> Option<Cluster> {
+        self.connect().await.ok()
+    }
+
+    /// For demonstrations: the cluster that was named or that listens on `localhost:9092`; where there is none, a broker in
+    /// this process, for as long as it lives.
+    pub async fn connect_or_host(&self) -> Result<(Cluster, Option<EmbeddedBroker>)> {
+        if self.settings.brokers_are_named() {
+            return Ok((self.connect().await?, None));
+        }
+        if let Some(cluster) = self.try_connect().await {
+            return Ok((cluster, None));
+        }
+        let broker = EmbeddedBroker::start(0, None).wrap_err("starting a broker")?;
+        let address = broker.address.to_string();
+        self.say(&format!("no broker named and none on localhost:9092: one runs in this process, on {address}"));
+        Ok((self.connect_to(&address).await?, Some(broker)))
+    }
+
+    /// An embedded broker: plain text, and answers as large as they come.
+    pub async fn connect_to(&self, address: &str) -> Result<Cluster> {
+        let options = ConnectOptions {
+            client_id: self.settings.client_id.value.as_str().into(),
+            request_timeout: self.settings.request_timeout.value,
+            max_answer: LARGEST_ANSWER,
+            ..ConnectOptions::default()
+        };
+        app::connect(vec![address.parse()?], options).await.wrap_err("connecting")
+    }
+}
+
 /// Ctrl-C and SIGTERM: the first one asks to stop, the second one ends at once.
 #[derive(Clone, Debug)]
 pub struct Stop {
@@ -111,6 +147,11 @@ impl Stop {
             }
         });
         Ok(())
+    }
+
+    /// For what runs on its own and is to end with a stop.
+    pub fn token(&self) -> CancellationToken {
+        self.asked.clone()
     }
 
     pub async fn asked(&self) {

@@ -75,6 +75,11 @@ impl Terminal {
         self.out.is_terminal && !self.is_dumb
     }
 
+    /// Only the outcome is wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// A line for a person, on stderr. Quiet runs say nothing.
     pub fn note(&self, text: &str) {
         if !self.quiet {

@@ -63,6 +63,46 @@
 //! | That a state at a time is exact to the millisecond | it follows the store's clock, see [`Until::Time`] |
 //! | That personal data can be deleted from a stream | keep it elsewhere, or encrypt it and delete the key |
 //!
+//! # Try it
+//!
+//! `kafkalab es` runs all of it and tells what it does; the README's section "Event sourcing" has its parts, `docs/guarantees.md`
+//! what is promised of the log and its publisher, each line with its test. The rules alone, without a store:
+//!
+//! ```
+//! use kafkalab::patterns::{
+//!     event_sourcing::{ExpectedVersion, Folded, Metadata, RecordedEvent, Until, diff, fold},
+//!     order::{CancelOrder, CreateOrder, Order, OrderEvent, OrderId, Status, decide, evolve},
+//! };
+//!
+//! let order_id: OrderId = "7".parse()?;
+//! let (user_id, product_id, price) = ("ada".parse()?, "lamp".parse()?, "USD:99.99".parse()?);
+//! let mut stream: Vec<RecordedEvent> = Vec::new();
+//!
+//! for command in [
+//!     CreateOrder { order_id: order_id.clone(), user_id, product_id, price }.into(),
+//!     CancelOrder { order_id: order_id.clone(), reason: "changed_mind".parse()? }.into(),
+//! ] {
+//!     // Load: fold what is there. Decide. Append, expecting that nobody was quicker: the store's part, done by hand.
+//!     let now: Folded<Order> = fold(Folded::default(), &stream, Until::End, OrderEvent::recorded, evolve)?;
+//!     for event in decide(&now.state, command)? {
+//!         let new = event.to_new_event(uuid::Uuid::now_v7(), &Metadata::by("ada"));
+//!         ExpectedVersion::Exact(now.version).check(stream.len() as u64)?;
+//!         let version = now.version + 1;
+//!         stream.push(RecordedEvent {
+//!             position: version, stream: order_id.stream(), version, recorded_at_ms: 0,
+//!             id: new.id, event_type: new.event_type, data: new.data, metadata: new.metadata,
+//!         });
+//!     }
+//! }
+//!
+//! // What did the order say before it was cancelled, and what did that change?
+//! let at = |version| fold(Folded::default(), &stream, Until::Version(version), OrderEvent::recorded, evolve);
+//! let (then, now) = (at(1)?.state, at(2)?.state);
+//! assert_eq!((then.status(), now.status()), (Status::Created, Status::Cancelled));
+//! assert!(diff(&then, &now)?.iter().any(|change| change.path == "/reason"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Read next
 //!
 //! [`order`](super::order), the rules of one aggregate; [`envelope`](super::envelope), how its events travel.
@@ -78,7 +118,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use diff::{Change, diff};
-pub use fold::{FoldError, Folded, Until, fold};
+pub use fold::{FoldError, Folded, Until, fold, unreadable};
 pub use snapshot::{Snapshot, SnapshotError};
 
 /// What an append expects of its stream, compared by the store in the transaction of the append.
@@ -227,55 +267,4 @@ impl Metadata {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_expectation_holds_for_exactly_the_versions_it_names() {
-        use ExpectedVersion::*;
-        // (expected, holds for an empty stream, for version 1, for version 2)
-        let cases = [
-            (NoStream, [true, false, false]),
-            (StreamExists, [false, true, true]),
-            (Any, [true, true, true]),
-            (Exact(0), [true, false, false]),
-            (Exact(1), [false, true, false]),
-            (Exact(2), [false, false, true]),
-        ];
-        for (expected, holds) in cases {
-            for (actual, holds) in holds.into_iter().enumerate() {
-                let actual = actual as u64;
-                let outcome = if holds { Ok(()) } else { Err(WrongExpectedVersion { expected, actual }) };
-                assert_eq!(expected.check(actual), outcome, "{expected} at {actual}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_expectation_is_read_as_it_is_written() {
-        use ExpectedVersion::*;
-        for expected in [NoStream, StreamExists, Any, Exact(0), Exact(u64::MAX)] {
-            assert_eq!(expected.to_string().parse(), Ok(expected));
-        }
-        for text in ["", "-1", "+1", "latest", "18446744073709551616", "1 "] {
-            assert_eq!(text.parse::<ExpectedVersion>(), Err(NoExpectedVersion), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_refused_append_says_what_to_do() {
-        let refused = ExpectedVersion::Exact(2).check(3).unwrap_err();
-        let said = "expected version 2, but the stream is at version 3; load it and decide again";
-        assert_eq!(refused.to_string(), said);
-    }
-
-    #[test]
-    fn metadata_names_only_what_is_known_and_bears_fields_of_tomorrow() {
-        let metadata = Metadata::by("ada");
-        assert_eq!(String::from_utf8(metadata.to_json()).unwrap(), r#"{"actor":"ada"}"#);
-        let newer = br#"{"actor":"ada","causation_id":"a","tenant":"t"}"#;
-        let read = Metadata::from_json(newer).unwrap();
-        assert_eq!(read, Metadata { causation_id: Some("a".into()), ..Metadata::by("ada") });
-        assert!(Metadata::from_json(b"{}").is_err());
-    }
-}
+mod tests;

@@ -1,4 +1,24 @@
-//! The rules of the patterns, as pure functions: no client, no database, no clock. This is where a learner reads.
+//! The rules of the patterns, as pure functions: no client, no database, no clock; ids and times are arguments. This is
+//! where a learner reads. Each page says the problem, the idea, what can go wrong, how to try it, and what to read next.
+//!
+//! | in this order | what one learns |
+//! |---|---|
+//! | [`money`] | why a price is two things, and neither of them a float |
+//! | [`order`] | all rules of an aggregate in two functions: commands ask, events tell |
+//! | [`event_sourcing`] | what happened is kept and what is so is computed; the dual write |
+//! | [`envelope`] | what stands around an event on its way through Kafka |
+//! | [`sample`] | events to play with |
 
+pub mod envelope;
 pub mod event_sourcing;
+pub mod money;
+pub mod order;
 pub mod sample;
+
+/// Text of others in our errors: at most `most` characters, and a sign that there was more.
+fn excerpt(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -32,6 +32,13 @@ pub enum StoreError {
     #[error("no space is left for {at}: {cause}. Nothing of this was written; free some space and try again")]
     DiskFull { at: Arc<str>, cause: Arc<str> },
 
+    /// A quota, a limit on a file's size, a disk that fails.
+    #[error(
+        "the disk of {at} does not do what it should: {cause}. Is it full or failing, or is a quota used up? See to \
+             it, free some space and try again"
+    )]
+    Disk { at: Arc<str>, cause: Arc<str> },
+
     #[error("{at} is locked by another process: {cause}. Nothing was written; end that process or try again")]
     Locked { at: Arc<str>, cause: Arc<str> },
 

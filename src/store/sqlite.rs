@@ -169,8 +169,11 @@ impl Writer {
             let cause = "its permissions or its disk allow no more".into();
             return Err(StoreError::ReadOnly { at: Arc::clone(&self.at), cause });
         }
-        connection.set_transaction_behavior(TransactionBehavior::Immediate);
-        self.migrate(&mut connection)?;
+        // by reading alone: who opens a store that is as it should be waits for no writer
+        if !is_up_to_date(&mut connection) {
+            connection.set_transaction_behavior(TransactionBehavior::Immediate);
+            self.migrate(&mut connection)?;
+        }
         Ok(connection)
     }
 
@@ -189,6 +192,15 @@ impl Writer {
             }
         }
     }
+}
+
+/// The schema's history is that of this program, step by step.
+fn is_up_to_date(connection: &mut Connection) -> bool {
+    let runner = migrations::runner();
+    let steps = |steps: &[refinery::Migration]| {
+        steps.iter().map(|step| (step.version(), step.name().to_owned(), step.checksum())).collect::<Vec<_>>()
+    };
+    runner.get_applied_migrations(connection).is_ok_and(|applied| steps(&applied) == steps(runner.get_migrations()))
 }
 
 // --- reading ------------------------------------------------------------------------------------------------------------
@@ -279,6 +291,10 @@ impl ToSql for Value {
 
 // --- trouble ------------------------------------------------------------------------------------------------------------
 
+fn is_sync(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC)
+}
+
 fn explain(at: &Arc<str>, error: &rusqlite::Error) -> StoreError {
     // the cause under an SQLite error says the same once more
     let (at, cause) = (Arc::clone(at), Arc::from(error.to_string()));
@@ -287,7 +303,8 @@ fn explain(at: &Arc<str>, error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::DiskFull) => StoreError::DiskFull { at, cause },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { at, cause },
         // a commit whose sync failed may still be found after a crash
-        Some(ErrorCode::SystemIoFailure) => StoreError::Unknown { at, cause },
+        Some(ErrorCode::SystemIoFailure) if is_sync(error) => StoreError::Unknown { at, cause },
+        Some(ErrorCode::SystemIoFailure) => StoreError::Disk { at, cause },
         Some(ErrorCode::CannotOpen) => StoreError::CannotOpen { at, cause },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { at, cause },
         _ => match error {

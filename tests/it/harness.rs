@@ -78,7 +78,18 @@ pub struct Program {
 /// `kafkalab ARGUMENTS` with the brokers under test, no user's settings, and no colours.
 pub fn kafkalab<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Program {
     let mut program = program(env!("CARGO_BIN_EXE_kafkalab"), arguments);
-    for name in ["KAFKA_BROKERS", "RPK_BROKERS", "KAFKALAB_PROFILE", "XDG_CONFIG_HOME", "RUST_BACKTRACE", "RUST_LOG"] {
+    for name in [
+        "KAFKA_BROKERS",
+        "RPK_BROKERS",
+        "KAFKALAB_PROFILE",
+        "KAFKALAB_STORE",
+        "KAFKALAB_CRASH_AT",
+        "KAFKALAB_TOPIC_PREFIX",
+        "XDG_CONFIG_HOME",
+        "XDG_DATA_HOME",
+        "RUST_BACKTRACE",
+        "RUST_LOG",
+    ] {
         program.command.env_remove(name);
     }
     program.command.env("HOME", std::env::temp_dir()).env("KAFKALAB_BROKERS", brokers());

@@ -8,6 +8,7 @@ mod bytes;
 mod cli;
 mod cluster;
 mod door;
+mod es;
 mod examples;
 mod faults;
 mod groups;

@@ -1,7 +1,9 @@
 //! From the text of a setting to its value.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::app::StoreUrl;
 
 /// A password. Nothing prints it: `Debug` and `Display` say only that there is one.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,6 +38,17 @@ pub(super) fn text(text: &str) -> Result<String, String> {
 
 pub(super) fn some_text(text: &str) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()))
+}
+
+pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
+    text.parse().map_err(|error: crate::app::UrlError| error.to_string())
+}
+
+/// A file of the user's data folder (XDG Base Directory Specification).
+pub(super) fn default_store(env: &impl Fn(&str) -> Option<String>, home: Option<&Path>) -> StoreUrl {
+    let named = env("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = named.or_else(|| home.map(|home| home.join(".local/share"))).unwrap_or_default();
+    StoreUrl::sqlite(folder.join("kafkalab/store.db"))
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, String> {

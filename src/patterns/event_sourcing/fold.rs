@@ -32,13 +32,8 @@ pub enum FoldError<E> {
     #[error("stream {stream}: got an event of stream {found}")]
     OtherStream { stream: String, found: String },
     /// The event cannot be read: an unknown type or a damaged value. A newer program may know it.
-    #[error("stream {stream}, version {version}: {source}")]
-    Unreadable {
-        stream: String,
-        version: u64,
-        #[source]
-        source: E,
-    },
+    #[error("stream {stream}, version {version}, position {position}: {cause}")]
+    Unreadable { stream: String, version: u64, position: u64, cause: E },
     /// The stream has not come to the version that was asked for.
     #[error("asked for version {asked}, but the stream ends with version {last}")]
     NotYet { asked: u64, last: u64 },
@@ -77,11 +72,7 @@ pub fn fold<'a, S, Event, E>(
         }
         let stream = *stream.get_or_insert(&event.stream);
         check_next(stream, version, event)?;
-        let decoded = decode(event).map_err(|source| FoldError::Unreadable {
-            stream: stream.to_owned(),
-            version: event.version,
-            source,
-        })?;
+        let decoded = decode(event).map_err(|cause| unreadable(event, cause))?;
         state = evolve(state, &decoded);
         version = event.version;
     }
@@ -89,6 +80,12 @@ pub fn fold<'a, S, Event, E>(
         Until::Version(asked) if version < asked => Err(FoldError::NotYet { asked, last: version }),
         _ => Ok(Folded { version, state }),
     }
+}
+
+/// An event that cannot be read, by where it is.
+pub fn unreadable<E>(event: &RecordedEvent, cause: E) -> FoldError<E> {
+    let RecordedEvent { stream, version, position, .. } = event;
+    FoldError::Unreadable { stream: stream.clone(), version: *version, position: *position, cause }
 }
 
 fn check_next<E>(stream: &str, version: u64, event: &RecordedEvent) -> Result<(), FoldError<E>> {

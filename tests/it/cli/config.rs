@@ -15,6 +15,7 @@ fn show(folder: &Folder, arguments: &[&str]) -> Program {
 const REST: &str = "metadata_age              30s  (default)
 max_answer                104857600  (default)
 topic_prefix              -  (default)
+store                     sqlite:/nowhere/.local/share/kafkalab/store.db  (default)
 tls.enabled               false  (default)
 tls.ca                    -  (default)
 tls.cert                  -  (default)
@@ -62,13 +63,13 @@ fn as_json_it_is_one_document() {
     assert_eq!(json["schema_version"], 1);
     let first = serde_json::json!({"key": "brokers", "source": "default", "value": "localhost:9092"});
     assert_eq!(json["settings"][0], first);
-    assert_eq!(json["settings"].as_array().map(Vec::len), Some(17));
+    assert_eq!(json["settings"].as_array().map(Vec::len), Some(18));
 }
 
 #[test]
 fn mistakes_in_settings_name_their_place() {
     let folder = Folder::new("config-wrong");
-    let keys = "brokers, client_id, connect_timeout, request_timeout, metadata_age, max_answer, topic_prefix, tls.enabled, \
+    let keys = "brokers, client_id, connect_timeout, request_timeout, metadata_age, max_answer, topic_prefix, store, tls.enabled, \
         tls.ca, tls.cert, tls.key, tls.insecure_skip_verify, sasl.mechanism, sasl.username, sasl.password_file, \
         sasl.plain_without_tls";
     for (arguments, said) in [

@@ -101,7 +101,7 @@ fn man_writes_a_page_per_command() {
     expect(kafkalab(["man", pages.to_str().unwrap()]), 0, "", "");
     for command in commands() {
         let page = std::fs::read_to_string(pages.join(format!("kafkalab-{command}.1"))).expect(&command);
-        assert!(page.contains(&format!("kafkalab\\-{command}")), "{page}");
+        assert!(page.contains(&format!("kafkalab\\-{}", command.replace('-', "\\-"))), "{page}");
     }
     assert!(pages.join("kafkalab.1").is_file());
     let file = folder.file("file", b"");
