@@ -170,11 +170,28 @@ impl Writer {
             return Err(StoreError::ReadOnly { at: Arc::clone(&self.at), cause });
         }
         // by reading alone: who opens a store that is as it should be waits for no writer
-        if !is_up_to_date(&mut connection) {
-            connection.set_transaction_behavior(TransactionBehavior::Immediate);
-            self.migrate(&mut connection)?;
+        let is_up_to_date = is_up_to_date(&mut connection);
+        connection.set_transaction_behavior(TransactionBehavior::Immediate);
+        match is_up_to_date {
+            true => self.check_writable(&mut connection)?,
+            false => self.migrate(&mut connection)?,
         }
         Ok(connection)
+    }
+
+    /// What can only be read is told when it is opened, and not at the first append. Where somebody writes, it can be
+    /// written.
+    fn check_writable(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        let look = |connection: &mut Connection| {
+            connection.busy_timeout(std::time::Duration::ZERO)?;
+            let begun = connection.transaction().map(drop);
+            connection.busy_timeout(self.options.lock_wait)?;
+            begun
+        };
+        match look(connection) {
+            Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(explain(&self.at, &error)),
+            _ => Ok(()),
+        }
     }
 
     fn migrate(&self, connection: &mut Connection) -> Result<(), StoreError> {

@@ -115,7 +115,7 @@ fn an_event_that_cannot_be_read_stops_the_fold_and_is_named() {
     let mut events = refunded_order();
     events[1].event_type = "orders.v9.OrderPaid".into();
     let refused = fold_order(Folded::default(), &events, Until::End).unwrap_err();
-    let said = "stream order-o-1, version 2: \"orders.v9.OrderPaid\" has a version that this program does not know";
+    let said = "stream order-o-1, version 2, position 20: \"orders.v9.OrderPaid\" has a version that this program does not know";
     assert!(refused.to_string().starts_with(said), "{refused}");
     // Only where it is in the way.
     assert!(fold_order(Folded::default(), &events, Until::Version(1)).is_ok());
