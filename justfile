@@ -93,10 +93,21 @@ bench *options:
     cargo build --release --locked
     dev/bench/cli.py {{ options }}
 
-# Appends, rebuilds and scans per second, on SQLite and PostgreSQL; `just bench-store --quick` for a first look
+# What a consumer group costs, and its rebalances beside kcat's and Java's; `just bench-groups --quick` for a first look
+[group('measure')]
+bench-groups *options:
+    cargo build --release --locked
+    dev/bench/groups.py {{ options }}
+
+# Appends, commands, rebuilds and scans of the store, on SQLite and PostgreSQL; `just bench-store --quick` for a first look
 [group('measure')]
 bench-store *options:
-    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- cargo bench --locked --bench store -- {{ options }}
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/bench/peers.py --only kafkalab {{ options }}
+
+# Compare the store with cqrs-es and disintegrate, on SQLite and PostgreSQL; `just bench-peers --quick` for a first look
+[group('measure')]
+bench-peers *options:
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/bench/peers.py {{ options }}
 
 # The publisher's events per second, from SQLite and PostgreSQL to Apache Kafka; `just bench-publish --quick` for a first look
 [group('measure')]

@@ -1,137 +1,117 @@
-//! The store's speed, on SQLite and, where `KAFKALAB_TEST_POSTGRES` names one, on PostgreSQL: `just bench-store`.
+//! kafkalab's side of `just bench-peers` and `just bench-store`: one run on one store, its figures as lines of JSON.
+//! `dev/bench/peers.py` runs it in turns with the other event stores, takes the medians and makes the table.
 //!
-//! What is measured is what people compare: appends of one event of 210 B, each to a new stream, by 1 and by 64 writers;
-//! the rebuild of one long stream; a scan of the whole log. Medians of three, with the load of the machine beside them,
-//! because a shared machine decides more than the code.
+//!     cargo bench --bench store -- --store sqlite:/tmp/bench.db
+//!
+//! - append: one event of about 210 B to a new stream, durable when it is answered.
+//! - command: load the order's stream, decide, append. What `execute` and `make` of others do.
+//! - rebuild: one long stream, read in pages, every event decoded and folded.
+//! - scan: the whole log in pages, and the memory before and after.
+
+#[path = "../dev/bench/peers/src/load.rs"]
+mod load;
 
 use std::time::{Duration, Instant};
 
 use kafkalab::{
-    patterns::event_sourcing::{ExpectedVersion, NewEvent},
-    store::{Pages, Store, StoreUrl},
+    app::event_sourcing::Orders,
+    patterns::{
+        event_sourcing::{ExpectedVersion, Metadata, NewEvent, Until},
+        order::{CreateOrder, OrderCreated, OrderEvent, OrderId},
+    },
+    store::{Store, StoreUrl},
 };
+use serde_json::json;
 use uuid::Uuid;
 
-const RUNS: usize = 3;
+const ACTOR: &str = "mia";
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let (seconds, events) = if quick { (1, 100_000) } else { (5, 1_000_000) };
+    let arguments: Vec<String> = std::env::args().collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let place = arguments.iter().skip_while(|argument| *argument != "--store").nth(1);
+    let url: StoreUrl = place.expect("--store URL").parse().expect("a store's URL");
+    let (time, events) = if quick { (Duration::from_secs(1), 100_000) } else { (Duration::from_secs(5), 1_000_000) };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let folder = std::env::temp_dir().join(format!("kafkalab-bench-{}", std::process::id()));
-    let mut places = vec![("SQLite", format!("sqlite:{}", folder.join("store.db").display()))];
-    match std::env::var("KAFKALAB_TEST_POSTGRES") {
-        Ok(url) if !url.is_empty() => places.push(("PostgreSQL", url)),
-        _ => println!("PostgreSQL: not run, KAFKALAB_TEST_POSTGRES names none"),
-    }
-    for (name, url) in places {
-        println!("\n{name}");
-        runtime.block_on(measure(&url.parse().expect("a store's URL"), seconds, events));
-    }
-    let _ = std::fs::remove_dir_all(folder);
+    runtime.block_on(measure(&url, time, events));
 }
 
-async fn measure(url: &StoreUrl, seconds: u64, events: usize) {
+async fn measure(url: &StoreUrl, time: Duration, events: usize) {
     let store = Store::open(url).await.expect("the store opens");
+    let orders = Orders::new(store.clone());
     for writers in [1, 64] {
-        let mut runs = Vec::new();
-        for _ in 0..RUNS {
-            runs.push(appends(&store, writers, Duration::from_secs(seconds)).await);
-        }
-        runs.sort_by(|one, two| one.0.total_cmp(&two.0));
-        let (rate, p50, p99) = runs[RUNS / 2];
-        println!("  {writers:>2} writers: {rate:>9.0} appends/s, p50 {p50:.2} ms, p99 {p99:.2} ms   {}", load());
+        let (log, commands) = (store.clone(), orders.clone());
+        load::commands("append", writers, time, move || append(log.clone())).await;
+        load::commands("command", writers, time, move || create(commands.clone())).await;
     }
     for count in [10_000, 100_000] {
-        let stream = Uuid::now_v7().to_string();
-        fill(&store, &stream, count).await;
-        let rate = median(async || read(store.stream_pages(&stream, 1), count).await).await;
-        println!("  rebuild of {count:>7} events: {rate:>9.0} events/s   {}", load());
+        let order_id = new_order();
+        fill(&store, &order_id, count).await;
+        load::rebuild(count, async || orders.load(&order_id, Until::End).await.expect("a state").version as usize)
+            .await;
     }
     let head = store.head().await.expect("the head") as usize;
-    fill(&store, "scan", events.saturating_sub(head)).await;
-    let count = store.head().await.expect("the head") as usize;
-    let before = memory();
-    let rate = median(async || read(store.all_pages(0), count).await).await;
-    let grown = memory().saturating_sub(before) / 1024;
-    println!("  scan of {count} events: {rate:>9.0} events/s, {grown} MiB more than before   {}", load());
+    fill(&store, &new_order(), events.saturating_sub(head)).await;
+    scan(&store).await;
 }
 
-async fn median(mut run: impl AsyncFnMut() -> f64) -> f64 {
-    let mut rates = [run().await, run().await, run().await];
-    rates.sort_by(f64::total_cmp);
-    rates[1]
+async fn append(store: Store) -> Result<(), String> {
+    let order_id = new_order();
+    let appended = store.append(&order_id.stream(), ExpectedVersion::NoStream, vec![event(&order_id)]).await;
+    appended.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// Appends per second, and what one takes: median and 99th percentile in milliseconds.
-async fn appends(store: &Store, writers: usize, time: Duration) -> (f64, f64, f64) {
-    let began = Instant::now();
-    let writer = |_| {
-        let store = store.clone();
-        tokio::spawn(async move {
-            let mut took = Vec::new();
-            while began.elapsed() < time {
-                let (stream, now) = (Uuid::now_v7().to_string(), Instant::now());
-                store.append(&stream, ExpectedVersion::NoStream, vec![event()]).await.expect("appended");
-                took.push(now.elapsed());
-            }
-            took
-        })
-    };
-    let writers: Vec<_> = (0..writers).map(writer).collect();
-    let mut took = Vec::new();
-    for writer in writers {
-        took.extend(writer.await.expect("a writer"));
-    }
-    let rate = took.len() as f64 / began.elapsed().as_secs_f64();
-    took.sort_unstable();
-    let at = |share: usize| took[(took.len() - 1) * share / 100].as_secs_f64() * 1000.0;
-    (rate, at(50), at(99))
+async fn create(orders: Orders) -> Result<(), String> {
+    let OrderCreated { order_id, user_id, product_id, price } = created(new_order());
+    let command = CreateOrder { order_id, user_id, product_id, price };
+    let handled = orders.handle(&command.into(), ACTOR, None).await;
+    handled.map(|_| ()).map_err(|error| error.to_string())
 }
 
-fn event() -> NewEvent {
-    let data = br#"{"order_id":"0198f2c4-7d1e-7b3a-9a52-1f0c6c3d2b11","user_id":"mia","product_id":"book","price":{"currency":"USD","amount":"99.99"}}"#;
-    let metadata = br#"{"actor":"mia","correlation_id":"0198f2c4-7d1e-7b3a"}"#;
-    NewEvent {
-        id: Uuid::now_v7(),
-        event_type: "orders.v1.OrderCreated".into(),
-        data: data.to_vec(),
-        metadata: metadata.to_vec(),
-    }
+fn new_order() -> OrderId {
+    OrderId::new(Uuid::now_v7().to_string()).expect("an id")
 }
 
-async fn fill(store: &Store, stream: &str, count: usize) {
+fn created(order_id: OrderId) -> OrderCreated {
+    let (user_id, product_id) = ("mia".parse().expect("an id"), "book".parse().expect("an id"));
+    OrderCreated { order_id, user_id, product_id, price: "USD:99.99".parse().expect("a price") }
+}
+
+fn event(order_id: &OrderId) -> NewEvent {
+    let metadata = Metadata { correlation_id: Some(order_id.to_string()), ..Metadata::by(ACTOR) };
+    OrderEvent::OrderCreated(created(order_id.clone())).to_new_event(Uuid::now_v7(), &metadata)
+}
+
+/// The same event again and again: that an order is created once is a rule of commands, and folding refuses nothing.
+async fn fill(store: &Store, order_id: &OrderId, count: usize) {
     let mut left = count;
     while left > 0 {
         let many = left.min(1000);
-        let events = (0..many).map(|_| event()).collect();
-        store.append(stream, ExpectedVersion::Any, events).await.expect("appended");
+        let events = (0..many).map(|_| event(order_id)).collect();
+        store.append(&order_id.stream(), ExpectedVersion::Any, events).await.expect("appended");
         left -= many;
     }
 }
 
-/// Events per second of a reader that holds a page at a time.
-async fn read(mut pages: Pages, expected: usize) -> f64 {
-    let (began, mut count) = (Instant::now(), 0);
+async fn scan(store: &Store) {
+    let count = store.head().await.expect("the head");
+    let (before, began, mut seen) = (memory(), Instant::now(), 0);
+    let mut pages = store.all_pages(0);
     loop {
         let page = pages.next().await.expect("a page");
         if page.is_empty() {
             break;
         }
-        count += page.len();
+        seen += page.len() as u64;
     }
-    assert_eq!(count, expected);
-    count as f64 / began.elapsed().as_secs_f64()
+    assert_eq!(seen, count);
+    let rate = count as f64 / began.elapsed().as_secs_f64();
+    println!("{}", json!({"row": "scan", "rate": rate, "events": count, "before": before, "after": memory()}));
 }
 
-/// Resident, in KiB.
+/// Resident, in MiB.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
-}
-
-fn load() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    format!("(load {})", load.split(' ').next().unwrap_or("unknown"))
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0) / 1024
 }
