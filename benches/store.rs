@@ -3,7 +3,7 @@
 //!
 //!     cargo bench --bench store -- --store sqlite:/tmp/bench.db
 //!
-//! - append: one event of about 210 B to a new stream, durable when it is answered.
+//! - append: one event of about 220 bytes to a new stream, durable when it is answered.
 //! - command: load the order's stream, decide, append. What `execute` and `make` of others do.
 //! - rebuild: one long stream, read in pages, every event decoded and folded.
 //! - scan: the whole log in pages, and the memory before and after.

@@ -127,7 +127,7 @@ def header(postgres, load, options):
     yield f"- Databases: PostgreSQL {postgres.version()} as it comes, on the same machine; SQLite with WAL and " \
           "synchronous=FULL. An append that is answered is on disk, on all sides"
     yield f"- Stores: kafkalab {version_of(ours, 'kafkalab')}; {peers}; pools of 10 connections, kafkalab's as it comes"
-    yield f"- Data: events of about 210 bytes; {1 if options.quick else 5} s for each row of commands; medians of " \
+    yield f"- Data: events of about 220 bytes; {1 if options.quick else 5} s for each row of commands; medians of " \
           f"{options.rounds} round(s), in turns"
     yield ""
 
