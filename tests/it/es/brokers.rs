@@ -13,6 +13,7 @@ use crate::{
     cli::expect,
     cluster::Kafka,
     harness::{kafkalab, need_kafka},
+    membership::until,
     process::{Running, start},
 };
 
@@ -108,5 +109,6 @@ fn a_killed_cluster_is_waited_for_and_nothing_is_lost_or_doubled() {
     publisher.until_stdout_has("OrderShipped");
     publisher.signal(Signal::TERM);
     assert_eq!(publisher.end().code(), 143);
-    assert_eq!(published(&place, &kafka.brokers), 3);
+    let all = || Some(published(&place, &kafka.brokers)).filter(|count| *count == 3).ok_or("fewer than 3".to_owned());
+    until("all of it for readers of what is committed", Duration::from_secs(20), all);
 }

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::Place;
-use crate::harness::{Ended, kcat, on_kafka};
+use crate::{harness::kcat, membership::until};
 
 /// An event of the log, by SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,8 @@ pub fn sent(topic: &str) -> Vec<Sent> {
 }
 
 pub fn sent_on(brokers: &str, topic: &str) -> Vec<Sent> {
-    let read = settled(brokers, topic).text();
+    let reader = ["-C", "-t", topic, "-e", "-q", "-X", "isolation.level=read_committed"];
+    let read = kcat(reader).arguments(["-b", brokers, "-f", "%p\t%o\t%k\t%h\t%s\n"]).run().ok().text();
     let record = |line: &str| {
         let [partition, offset, key, headers, value] = line.split('\t').collect::<Vec<_>>()[..] else {
             panic!("no record: {line}")
@@ -89,28 +90,6 @@ pub fn sent_on(brokers: &str, topic: &str) -> Vec<Sent> {
     read.lines().map(record).collect()
 }
 
-/// The committed records once no transaction stands open: a commit is answered before its markers are written, and until
-/// then its records are not for readers. One that stays open is left out after a while.
-fn settled(brokers: &str, topic: &str) -> Ended {
-    let read = |isolation: &str| {
-        let reader = kcat(["-C", "-t", topic, "-e", "-X", &format!("isolation.level={isolation}")]);
-        reader.arguments(["-b", brokers, "-f", "%p\t%o\t%k\t%h\t%s\n"]).run().ok()
-    };
-    // `% Reached end of topic T [0] at offset 7`, the last one with `: exiting`
-    let ends = |read: &Ended| -> BTreeSet<String> {
-        let ends = read.stderr.lines().filter(|line| line.contains("Reached end of topic"));
-        ends.map(|line| line.trim_end_matches(": exiting").to_owned()).collect()
-    };
-    let began = Instant::now();
-    loop {
-        let committed = read("read_committed");
-        let is_settled = !on_kafka() || ends(&committed) == ends(&read("read_uncommitted"));
-        if is_settled || began.elapsed() > Duration::from_secs(10) {
-            return committed;
-        }
-    }
-}
-
 /// Everything that was published from a place.
 pub fn all_sent(place: &Place) -> Vec<Sent> {
     ["orders", "payments", "shipments"].iter().flat_map(|word| sent(&place.topic(word))).collect()
@@ -120,8 +99,8 @@ pub fn all_sent(place: &Place) -> Vec<Sent> {
 #[track_caller]
 pub fn judged(place: &Place) -> usize {
     let log = log(place);
-    let sent = all_sent(place);
-    verdict(&place.prefix, &log, &sent).unwrap_or_else(|wrong| panic!("{wrong}"))
+    // a commit is answered before its markers are written, and until then its records are not for readers
+    until("a log that is published", Duration::from_secs(10), || verdict(&place.prefix, &log, &all_sent(place)))
 }
 
 fn verdict(prefix: &str, log: &[Logged], sent: &[Sent]) -> Result<usize, String> {
