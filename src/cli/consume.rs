@@ -199,14 +199,14 @@ async fn print_all(args: &Args, mut printer: Printer, reading: &mut Reading, ses
             Some(GroupEvent::Records(chunk)) => {
                 let partition = chunk.partition.clone();
                 let (count, next_offset) = match reading {
-                    Reading::Alone { .. } => printer.chunk(chunk, left)?,
-                    Reading::Member(_) => match printer.aside(chunk, left, session).await? {
+                    Reading::Member(_) if printer.may_block => match printer.aside(chunk, left, session).await? {
                         Some((again, printed)) => {
                             printer = again;
                             printed
                         }
                         None => return Ok(session.stop.exit()),
                     },
+                    Reading::Alone { .. } | Reading::Member(_) => printer.chunk(chunk, left)?,
                 };
                 left -= count;
                 reading.processed(&partition, next_offset);
@@ -414,6 +414,8 @@ fn tell(notice: &Notice, session: &Session) {
 struct Printer {
     form: Form,
     out: Vec<u8>,
+    /// Whoever takes the output may be slow.
+    may_block: bool,
 }
 
 enum Form {
@@ -437,7 +439,7 @@ impl Printer {
             format = format.for_terminal();
         }
         let form = if args.json { Form::Json } else { Form::Text(format) };
-        Ok(Self { form, out: Vec::with_capacity(2 * WRITE) })
+        Ok(Self { form, out: Vec::with_capacity(2 * WRITE), may_block: stdout::may_block() })
     }
 
     /// Prints up to `limit` records; gives how many, and the offset behind what is done.
@@ -466,8 +468,8 @@ impl Printer {
         Ok((count, next_offset))
     }
 
-    /// The same on a thread of its own: whoever takes the output may be slow, and the group is to hear of this member all
-    /// the while. `None` if a person wants to stop and nobody takes it.
+    /// The same on a thread of its own, which costs a third more processor: whoever takes the output may be slow, and the
+    /// group is to hear of this member all the while. `None` if a person wants to stop and nobody takes it.
     async fn aside(mut self, chunk: Chunk, limit: u64, session: &Session) -> Result<Option<(Self, (u64, i64))>> {
         let mut printing = tokio::task::spawn_blocking(move || {
             let printed = self.chunk(chunk, limit)?;

@@ -1,6 +1,10 @@
 //! Standard output: the one place that writes to it.
 
-use std::io::{ErrorKind, Write};
+use std::{
+    fs::File,
+    io::{ErrorKind, IsTerminal, Write},
+    os::{fd::AsFd, unix::fs::FileTypeExt},
+};
 
 use color_eyre::{Result, eyre::WrapErr};
 use serde_json::Value;
@@ -9,6 +13,17 @@ use super::{
     escape,
     exit::{Exit, Quiet},
 };
+
+/// True where a write may take as long as whoever reads it wants: a pipe, a socket, a terminal. A file or `/dev/null` takes
+/// what it is given.
+pub fn may_block() -> bool {
+    let stdout = std::io::stdout();
+    if stdout.is_terminal() {
+        return true;
+    }
+    let kind = stdout.as_fd().try_clone_to_owned().and_then(|own| File::from(own).metadata());
+    kind.map_or(true, |data| data.file_type().is_fifo() || data.file_type().is_socket())
+}
 
 /// Writes a document as a line. What a terminal would obey and JSON lets stand (DEL, C1, direction marks) is written as
 /// `\u009b`: the same text for who parses it, and harmless for who looks at it.
