@@ -211,10 +211,13 @@ fn readable(mut events: Vec<RecordedEvent>, prefix: &str) -> Result<(Vec<Recorde
     Ok((events, records))
 }
 
-/// A record that is refused for what it is would be refused for ever: the publisher stops and says which.
+/// A record that is refused for what it is would be refused for ever: the publisher stops, and names the event with which
+/// the batch begins, since a refusal does not say which of its records it is about.
 fn blame(error: RelayError, events: &[RecordedEvent]) -> RelayError {
     match (error, events.first()) {
-        (RelayError::Broker(error @ Error::Invalid(_)), Some(first)) => poison(first, error.to_string()),
+        (RelayError::Broker(error @ Error::Invalid(_)), Some(first)) => {
+            poison(first, format!("it, or one behind it in its batch, was refused: {error}"))
+        }
         (error, _) => error,
     }
 }
