@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{
@@ -142,9 +143,23 @@ fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<Connection> 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(options.lock_wait)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    set_wal(&connection, options.lock_wait)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
+}
+
+/// SQLite asks no busy handler while it turns a new file to WAL (it holds a read lock by then): of several that open it
+/// at once, all but one are refused right away.
+fn set_wal(connection: &Connection, lock_wait: Duration) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < lock_wait => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 // --- opening ---------------------------------------------------------------------------------------------------------
@@ -183,7 +198,7 @@ impl Writer {
     /// written.
     fn check_writable(&self, connection: &mut Connection) -> Result<(), StoreError> {
         let look = |connection: &mut Connection| {
-            connection.busy_timeout(std::time::Duration::ZERO)?;
+            connection.busy_timeout(Duration::ZERO)?;
             let begun = connection.transaction().map(drop);
             connection.busy_timeout(self.options.lock_wait)?;
             begun

@@ -195,7 +195,7 @@ async fn a_clock_that_goes_back_changes_no_order(place: &Place) {
 }
 
 async fn a_store_keeps_its_id_and_no_other_has_it(place: &Place) {
-    let opened = futures::future::join_all((0..4).map(|_| place.open())).await; // all of them make the tables
+    let opened = futures::future::join_all((0..16).map(|_| place.open())).await; // all of them make the tables
     let id = opened[0].id();
     assert!(opened.iter().all(|store| store.id() == id));
     drop(opened);
