@@ -152,6 +152,7 @@ impl Orders {
                 correlation_id: Some(order_id.as_str().to_owned()),
                 causation_id: cause.map(|id| id.to_string()),
                 traceparent: None,
+                via: None,
             };
             new.push(event.to_new_event(id, &metadata));
             cause = Some(id);

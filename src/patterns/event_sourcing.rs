@@ -247,6 +247,9 @@ pub struct Metadata {
     /// W3C Trace Context, as it came with the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// What publishes the event, where it is not the log's own publisher ([`outbox`](super::outbox)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
 }
 
 impl Metadata {
@@ -256,7 +259,7 @@ impl Metadata {
     }
 
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("four texts are JSON")
+        serde_json::to_vec(self).expect("texts are JSON")
     }
 
     /// # Errors

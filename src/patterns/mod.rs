@@ -7,13 +7,19 @@
 //! | [`order`] | all rules of an aggregate in two functions: commands ask, events tell |
 //! | [`event_sourcing`] | what happened is kept and what is so is computed; the dual write |
 //! | [`envelope`] | what stands around an event on its way through Kafka |
+//! | [`outbox`] | saved and published, although there is no transaction over both |
+//! | [`inbox`] | handled twice, in effect once: handlers as pure functions |
+//! | [`stock`] | such a handler: reserves what was ordered |
 //! | [`sample`] | events to play with |
 
 pub mod envelope;
 pub mod event_sourcing;
+pub mod inbox;
 pub mod money;
 pub mod order;
+pub mod outbox;
 pub mod sample;
+pub mod stock;
 
 /// Text of others in our errors: at most `most` characters, and a sign that there was more.
 fn excerpt(text: &str, most: usize) -> String {

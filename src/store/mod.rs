@@ -57,12 +57,15 @@ struct Inner {
     database: Database,
 }
 
+/// Called with the name of a place that is reached.
+pub type CrashPoint = Arc<dyn Fn(&'static str) + Send + Sync>;
+
 /// What a store can be told when it is opened.
 #[derive(Clone)]
 pub struct StoreOptions {
     /// Called at the crash points `append.before-commit` and `append.after-commit` (committed, nobody answered yet). Who
     /// gives it decides what happens there.
-    pub crash_point: Arc<dyn Fn(&'static str) + Send + Sync>,
+    pub crash_point: CrashPoint,
     /// How long another process's lock is waited for.
     pub lock_wait: Duration,
     /// PostgreSQL: a transaction in which nothing happens for so long is ended, so that a stopped process holds nobody

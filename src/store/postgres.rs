@@ -6,12 +6,17 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use futures::{TryStreamExt, pin_mut};
+use futures::{
+    TryStreamExt,
+    future::{join, join_all},
+    pin_mut,
+};
 use tokio::time::timeout;
 use tokio_postgres::{
     Config, Error, NoTls,
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
+use uuid::Uuid;
 
 #[cfg(test)]
 pub(super) use self::append::LOCK;
@@ -19,7 +24,8 @@ use super::{
     StoreError, StoreOptions,
     error::causes,
     event_log::{PAGE_BYTES, Scope},
-    sql::{Access, Row, Value, bigint},
+    CrashPoint,
+    sql::{Access, Check, Column, Each, Points, Row, Step, Value, bigint, in_postgres},
     writer::{Append, Appends},
 };
 use crate::patterns::event_sourcing::RecordedEvent;
@@ -48,6 +54,7 @@ const ALL_PAGE: &str = "
 pub(super) struct Postgres {
     pub appends: Appends<Append>,
     connections: Connections,
+    crash_point: CrashPoint,
 }
 
 /// A pool, and the address for errors.
@@ -61,9 +68,10 @@ impl Postgres {
         let connections = Connections::new(config, &at, &options, CONNECTIONS)?;
         connections.migrate().await?;
         let (appends, queue) = Appends::new(Arc::clone(&at));
+        let crash_point = Arc::clone(&options.crash_point);
         let writer = append::Writer { connection: Connections::new(config, &at, &options, 1)?, options };
         tokio::spawn(writer.run(queue)); // ends with the last clone of the store
-        Ok(Postgres { appends, connections })
+        Ok(Postgres { appends, connections, crash_point })
     }
 
     pub async fn rows(&self, access: Access, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
@@ -93,6 +101,79 @@ impl Postgres {
         let outcome = self.connections.within(page(&client, scope, limit)).await;
         keep(client, outcome)
     }
+}
+
+impl Postgres {
+    /// The steps are sent one behind the other without waiting: one way there and back for all, and one for the commit.
+    pub async fn transaction(
+        &self,
+        points: Option<Points>,
+        steps: Vec<Step>,
+        check: Check,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        let client = self.connections.get().await?;
+        let outcome = self.try_transaction(&client, points, &steps, check).await;
+        if outcome.is_err() {
+            drop(Object::take(client)); // its transaction ends with it
+        }
+        outcome
+    }
+
+    async fn try_transaction(
+        &self,
+        client: &Object,
+        points: Option<Points>,
+        steps: &[Step],
+        check: Check,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        let at = &self.connections.at;
+        // nothing is committed yet: a connection that is lost here has written nothing
+        let unsent = |error| match error {
+            StoreError::Unknown { at, cause } => StoreError::Unreachable { at, cause },
+            other => other,
+        };
+        let answers = self.connections.within(run_steps(client, steps)).await.map_err(unsent)?;
+        let row = |values| Row { values, at: Arc::clone(at) };
+        let answers: Vec<Vec<Row>> = answers.into_iter().map(|rows| rows.into_iter().map(row).collect()).collect();
+        if let Err(error) = check(&answers) {
+            self.connections.within(client.batch_execute("ROLLBACK")).await.map_err(unsent)?;
+            return Err(error);
+        }
+        if let Some([before, _]) = points {
+            (self.crash_point)(before);
+        }
+        self.connections.within(client.batch_execute("COMMIT")).await?;
+        if let Some([_, behind]) = points {
+            (self.crash_point)(behind);
+        }
+        Ok(answers)
+    }
+}
+
+async fn run_steps(client: &Object, steps: &[Step]) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+    let mut prepared = Vec::with_capacity(steps.len());
+    for step in steps {
+        prepared.push(match step {
+            Step::One { sql, .. } => client.prepare_cached(&in_postgres(sql)).await?,
+            Step::Each(each) => client.prepare_cached(&in_postgres(each.postgres)).await?,
+        });
+    }
+    // polled in this order, and so sent in it
+    let begin = client.batch_execute("BEGIN");
+    let answers = join_all(steps.iter().zip(&prepared).map(|(step, statement)| async move {
+        let parameters: Vec<&(dyn ToSql + Sync)> = match step {
+            Step::One { values, .. } => values.iter().map(|value| value as _).collect(),
+            Step::Each(Each { values, columns, .. }) => {
+                values.iter().map(|value| value as _).chain(columns.iter().map(|column| column as _)).collect()
+            }
+        };
+        let found = client.query(statement, &parameters).await?;
+        found.iter().map(|row| (0..row.len()).map(|column| row.try_get(column)).collect()).collect()
+    }));
+    let (begun, answers) = join(begin, answers).await;
+    begun?;
+    // the first error is the cause, those behind it only say that the transaction has failed
+    answers.into_iter().collect()
 }
 
 // --- connections --------------------------------------------------------------------------------------------------------
@@ -273,6 +354,7 @@ impl ToSql for Value {
             Value::Int(int) => int.to_sql_checked(of, out),
             Value::Text(text) => text.to_sql_checked(of, out),
             Value::Bytes(bytes) => bytes.to_sql_checked(of, out),
+            Value::Uuid(id) => id.to_sql_checked(of, out),
             Value::Null => Ok(IsNull::Yes),
         }
     }
@@ -284,11 +366,30 @@ impl ToSql for Value {
     to_sql_checked!();
 }
 
+impl ToSql for Column {
+    fn to_sql(&self, of: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Column::Ints(values) => values.to_sql_checked(of, out),
+            Column::Texts(values) => values.to_sql_checked(of, out),
+            Column::Options(values) => values.to_sql_checked(of, out),
+            Column::Bytes(values) => values.to_sql_checked(of, out),
+            Column::Uuids(values) => values.to_sql_checked(of, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true // as above
+    }
+
+    to_sql_checked!();
+}
+
 impl<'a> FromSql<'a> for Value {
     fn from_sql(of: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         match *of {
             Type::INT8 => i64::from_sql(of, raw).map(Value::Int),
             Type::BYTEA => Ok(Value::Bytes(raw.to_owned())),
+            Type::UUID => Uuid::from_sql(of, raw).map(Value::Uuid),
             _ => String::from_sql(of, raw).map(Value::Text),
         }
     }
@@ -298,6 +399,6 @@ impl<'a> FromSql<'a> for Value {
     }
 
     fn accepts(of: &Type) -> bool {
-        matches!(*of, Type::INT8 | Type::BYTEA | Type::TEXT)
+        matches!(*of, Type::INT8 | Type::BYTEA | Type::UUID | Type::TEXT)
     }
 }

@@ -1,4 +1,8 @@
-//! Small statements, written once for both databases: what is not hot (leases, checkpoints, snapshots, heads).
+//! Statements for both databases, and transactions of several.
+//!
+//! What is not hot (leases, checkpoints, snapshots, heads) is one text. What handles a batch ([`Each`]) is two, side by side,
+//! because the shape decides the speed: SQLite runs a prepared statement per row on the writer's thread (no hop between
+//! threads), PostgreSQL one statement that takes the columns as arrays (no way there and back per row).
 //!
 //! Both understand `$1`, `ON CONFLICT .. DO UPDATE` with `excluded`, and `RETURNING`. What they spell differently:
 //!
@@ -8,6 +12,8 @@
 //! | `FOR SHARE` | nothing: there is one writer | a lock on the row |
 
 use std::sync::Arc;
+
+use uuid::Uuid;
 
 use super::{StoreError, postgres::Postgres, sqlite::Sqlite};
 
@@ -29,7 +35,59 @@ pub(super) enum Value {
     Int(i64),
     Text(String),
     Bytes(Vec<u8>),
+    Uuid(Uuid),
     Null,
+}
+
+/// The values of one column, a row each.
+#[derive(Clone, Debug)]
+pub(super) enum Column {
+    Ints(Vec<i64>),
+    Texts(Vec<String>),
+    /// With rows that have none.
+    Options(Vec<Option<String>>),
+    Bytes(Vec<Vec<u8>>),
+    Uuids(Vec<Uuid>),
+}
+
+/// One step of a transaction.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    One { sql: &'static str, values: Vec<Value> },
+    Each(Each),
+}
+
+/// The same for many rows. `$1` and so on are `values`, the numbers behind them the columns: one value of the row in
+/// SQLite's text, the whole column in PostgreSQL's.
+#[derive(Clone, Debug)]
+pub(super) struct Each {
+    pub sqlite: &'static str,
+    pub postgres: &'static str,
+    pub values: Vec<Value>,
+    pub columns: Vec<Column>,
+}
+
+/// Looks at what the steps have answered, before the commit: an error rolls back.
+pub(super) type Check = Box<dyn FnOnce(&[Vec<Row>]) -> Result<(), StoreError> + Send>;
+/// Where a process can be told to die: before the commit and behind it.
+pub(super) type Points = [&'static str; 2];
+
+impl Column {
+    pub fn len(&self) -> usize {
+        match self {
+            Column::Ints(values) => values.len(),
+            Column::Texts(values) => values.len(),
+            Column::Options(values) => values.len(),
+            Column::Bytes(values) => values.len(),
+            Column::Uuids(values) => values.len(),
+        }
+    }
+}
+
+impl Each {
+    pub fn rows(&self) -> usize {
+        self.columns.first().map_or(0, Column::len)
+    }
 }
 
 pub(super) struct Row {
@@ -62,11 +120,29 @@ impl Database {
     }
 }
 
-fn in_sqlite(sql: &str) -> String {
+impl Database {
+    /// Runs the steps in one transaction: all of them or none.
+    ///
+    /// # Errors
+    /// What a step or `check` says; nothing is written then. [`StoreError::Unknown`] where the commit's answer was lost.
+    pub async fn transaction(
+        &self,
+        points: Option<Points>,
+        steps: Vec<Step>,
+        check: Check,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        match self {
+            Database::Sqlite(database) => database.transaction(points, steps, check).await,
+            Database::Postgres(database) => database.transaction(points, steps, check).await,
+        }
+    }
+}
+
+pub(super) fn in_sqlite(sql: &str) -> String {
     sql.replace("now_ms()", "CAST(unixepoch('subsec') * 1000 AS INTEGER)").replace("FOR SHARE", "")
 }
 
-fn in_postgres(sql: &str) -> String {
+pub(super) fn in_postgres(sql: &str) -> String {
     sql.replace("now_ms()", "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
 }
 
@@ -97,6 +173,51 @@ impl Row {
         }
     }
 
+    pub fn optional_text(&self, column: usize) -> Result<Option<String>, StoreError> {
+        match self.values.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.text(column).map(|text| Some(text.to_owned())),
+        }
+    }
+
+    pub fn optional_int(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        match self.values.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.int(column).map(Some),
+        }
+    }
+
+    pub fn uuid(&self, column: usize) -> Result<Uuid, StoreError> {
+        let uuid = match self.values.get(column) {
+            Some(Value::Uuid(id)) => Some(*id),
+            Some(Value::Bytes(bytes)) => Uuid::from_slice(bytes).ok(),
+            _ => None,
+        };
+        uuid.ok_or_else(|| self.damaged(column, self.values.get(column)))
+    }
+
+    /// Takes it out: a large value is not copied.
+    pub fn take_bytes(&mut self, column: usize) -> Result<Vec<u8>, StoreError> {
+        match self.values.get_mut(column) {
+            Some(Value::Bytes(bytes)) => Ok(std::mem::take(bytes)),
+            other => {
+                let other = other.cloned();
+                Err(self.damaged(column, other.as_ref()))
+            }
+        }
+    }
+
+    /// Takes it out, as [`take_bytes`](Self::take_bytes).
+    pub fn take_text(&mut self, column: usize) -> Result<String, StoreError> {
+        match self.values.get_mut(column) {
+            Some(Value::Text(text)) => Ok(std::mem::take(text)),
+            other => {
+                let other = other.cloned();
+                Err(self.damaged(column, other.as_ref()))
+            }
+        }
+    }
+
     /// Only somebody else's hand puts such a value there.
     fn damaged(&self, column: usize, value: Option<&Value>) -> StoreError {
         let cause = format!("column {column} of an answer has {value:?}");
@@ -113,6 +234,12 @@ impl From<&str> for Value {
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Self {
         Value::Bytes(bytes.to_owned())
+    }
+}
+
+impl From<Uuid> for Value {
+    fn from(id: Uuid) -> Self {
+        Value::Uuid(id)
     }
 }
 

@@ -21,7 +21,8 @@ use uuid::Uuid;
 use super::{
     StoreError, StoreOptions,
     event_log::{PAGE_BYTES, Scope},
-    sql::{Access, Row, Value, bigint},
+    CrashPoint,
+    sql::{Access, Check, Column, Each, Points, Row, Step, Value, bigint, in_sqlite},
     writer::{Append, Appends},
 };
 use crate::patterns::event_sourcing::RecordedEvent;
@@ -122,6 +123,22 @@ impl Sqlite {
         }
     }
 
+    /// The steps on the writer's thread, with one way there and back for all of them.
+    pub async fn transaction(
+        &self,
+        points: Option<Points>,
+        steps: Vec<Step>,
+        check: Check,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let (at, crash_point) = (Arc::clone(&self.at), Arc::clone(&self.options.crash_point));
+        let run = move |connection: &mut Connection| {
+            let _ = answer.send(run_steps(connection, points, &steps, check, &crash_point, &at)); // the caller may have gone
+        };
+        self.appends.queue().send(Work::Run(Box::new(run))).await.map_err(|_| self.appends.closed())?;
+        answered.await.map_err(|_| self.appends.closed())?
+    }
+
     pub async fn page(&self, scope: Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
         self.read(move |connection| page(connection, &scope, limit)).await
     }
@@ -137,6 +154,81 @@ fn in_transaction<T>(
     let outcome = job(&transaction)?;
     transaction.commit()?;
     Ok(outcome)
+}
+
+fn run_steps(
+    connection: &mut Connection,
+    points: Option<Points>,
+    steps: &[Step],
+    check: Check,
+    crash_point: &CrashPoint,
+    at: &Arc<str>,
+) -> Result<Vec<Vec<Row>>, StoreError> {
+    let explained = |error| explain(at, &error);
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
+    let mut answers = Vec::with_capacity(steps.len());
+    for step in steps {
+        answers.push(match step {
+            Step::One { sql, values } => rows(&transaction, &in_sqlite(sql), values, at),
+            Step::Each(each) => run_each(&transaction, each, at),
+        }
+        .map_err(explained)?);
+    }
+    check(&answers)?;
+    if let Some([before, _]) = points {
+        crash_point(before);
+    }
+    transaction.commit().map_err(explained)?;
+    if let Some([_, behind]) = points {
+        crash_point(behind);
+    }
+    Ok(answers)
+}
+
+fn run_each(connection: &Connection, each: &Each, at: &Arc<str>) -> rusqlite::Result<Vec<Row>> {
+    let sql = in_sqlite(each.sqlite);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let number = |nth: usize| format!("${nth}");
+    for (nth, value) in (1..).zip(&each.values) {
+        if let Some(index) = statement.parameter_index(&number(nth))? {
+            statement.raw_bind_parameter(index, value)?;
+        }
+    }
+    let mut places = Vec::with_capacity(each.columns.len());
+    for nth in (each.values.len() + 1..).take(each.columns.len()) {
+        places.push(statement.parameter_index(&number(nth))?);
+    }
+    let mut found = Vec::new();
+    for row in 0..each.rows() {
+        for (column, place) in each.columns.iter().zip(&places) {
+            if let Some(place) = *place {
+                statement.raw_bind_parameter(place, Cell { column, row })?;
+            }
+        }
+        collect(&mut statement, &mut found, at)?;
+    }
+    Ok(found)
+}
+
+/// A row's value in a column.
+struct Cell<'a> {
+    column: &'a Column,
+    row: usize,
+}
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.column {
+            Column::Ints(values) => ValueRef::Integer(values[self.row]),
+            Column::Texts(values) => ValueRef::Text(values[self.row].as_bytes()),
+            Column::Options(values) => {
+                values[self.row].as_ref().map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes()))
+            }
+            Column::Bytes(values) => ValueRef::Blob(&values[self.row]),
+            Column::Uuids(values) => ValueRef::Blob(values[self.row].as_bytes()),
+        }))
+    }
 }
 
 fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<Connection> {
@@ -293,7 +385,14 @@ fn rows(connection: &Connection, sql: &str, values: &[Value], at: &Arc<str>) -> 
             statement.raw_bind_parameter(index, value)?;
         }
     }
-    let (columns, mut found) = (statement.column_count(), Vec::new());
+    let mut found = Vec::new();
+    collect(&mut statement, &mut found, at)?;
+    Ok(found)
+}
+
+/// Runs what is bound, and adds its rows.
+fn collect(statement: &mut rusqlite::Statement<'_>, found: &mut Vec<Row>, at: &Arc<str>) -> rusqlite::Result<()> {
+    let columns = statement.column_count();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
         let value = |column| {
@@ -307,7 +406,7 @@ fn rows(connection: &Connection, sql: &str, values: &[Value], at: &Arc<str>) -> 
         let values = (0..columns).map(value).collect::<rusqlite::Result<_>>()?;
         found.push(Row { values, at: Arc::clone(at) });
     }
-    Ok(found)
+    Ok(())
 }
 
 impl ToSql for Value {
@@ -316,6 +415,7 @@ impl ToSql for Value {
             Value::Int(int) => ValueRef::Integer(*int),
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
             Value::Bytes(bytes) => ValueRef::Blob(bytes),
+            Value::Uuid(id) => ValueRef::Blob(id.as_bytes()),
             Value::Null => ValueRef::Null,
         }))
     }
