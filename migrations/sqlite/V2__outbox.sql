@@ -5,7 +5,7 @@
 -- a shard they go out in the order of `seq`.
 CREATE TABLE outbox (
     seq             INTEGER PRIMARY KEY AUTOINCREMENT,
-    shard           INTEGER NOT NULL DEFAULT 0,
+    shard           INTEGER NOT NULL DEFAULT 0 CHECK (shard BETWEEN 0 AND 15),
     id              BLOB    NOT NULL UNIQUE,
     aggregatetype   TEXT    NOT NULL,
     aggregateid     TEXT    NOT NULL,

@@ -17,7 +17,10 @@ use super::{
     AppendError, Store, StoreError,
     sql::{Access, Database},
 };
-use crate::patterns::event_sourcing::{ExpectedVersion, NewEvent, RecordedEvent};
+use crate::patterns::{
+    event_sourcing::{ExpectedVersion, NewEvent, RecordedEvent},
+    outbox::NewMessage,
+};
 
 /// What an append has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +89,27 @@ impl Store {
         expected: ExpectedVersion,
         events: Vec<NewEvent>,
     ) -> Result<Appended, AppendError> {
-        match self.database() {
-            Database::Sqlite(database) => database.appends.append(stream, expected, events).await,
-            Database::Postgres(database) => database.appends.append(stream, expected, events).await,
+        self.append_with(stream, expected, events, Vec::new()).await
+    }
+
+    /// The same, with messages that go into the outbox in the same transaction: both or neither. A repeat that is answered
+    /// as the first time adds none.
+    pub async fn append_with(
+        &self,
+        stream: &str,
+        expected: ExpectedVersion,
+        events: Vec<NewEvent>,
+        messages: Vec<NewMessage>,
+    ) -> Result<Appended, AppendError> {
+        let has_messages = !messages.is_empty();
+        let appended = match self.database() {
+            Database::Sqlite(database) => database.appends.append(stream, expected, events, messages).await,
+            Database::Postgres(database) => database.appends.append(stream, expected, events, messages).await,
+        };
+        if has_messages && appended.is_ok() {
+            self.outbox_changed();
         }
+        appended
     }
 
     /// At most `limit` events of a stream, in order, from that version on. It may be fewer where they are large; none

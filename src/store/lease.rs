@@ -96,11 +96,11 @@ impl Store {
 }
 
 impl Lease {
-    fn values(&self) -> [Value; 3] {
+    pub(super) fn values(&self) -> [Value; 3] {
         [self.name.as_str().into(), self.owner.as_str().into(), self.token.into()]
     }
 
-    fn lost(&self) -> StoreError {
+    pub(super) fn lost(&self) -> StoreError {
         StoreError::LeaseLost { name: self.name.clone() }
     }
 }

@@ -6,6 +6,8 @@
 //! | `writer.rs` | concurrent appends share commits; what each gets, decided in one pure place |
 //! | `lease.rs` | leases with fencing tokens, and the checkpoints that they guard |
 //! | `snapshot.rs` | snapshots |
+//! | `outbox.rs` | messages that wait, and what becomes of them |
+//! | `inbox.rs` | what was handled, the states of handlers, and the transaction of a batch |
 //! | `sqlite.rs`, `postgres.rs` | the two databases: connections, reading a page, errors; in their folders `append.rs`: the append's transaction |
 //! | `sql.rs` | small statements, written once for both |
 //! | `url.rs`, `error.rs` | where a store is, and what can go wrong with it |
@@ -21,7 +23,9 @@
 
 mod error;
 mod event_log;
+mod inbox;
 mod lease;
+mod outbox;
 mod postgres;
 mod snapshot;
 mod sql;
@@ -34,12 +38,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use self::{
     error::{AppendError, StoreError},
     event_log::{Appended, PAGE, Pages, StreamInfo},
+    inbox::{Handled, HandledError, StateWrite},
     lease::Lease,
+    outbox::{Depth, Marks, OutboxRow, SetAside, Status},
     url::{StoreUrl, UrlError},
 };
 use self::{
@@ -55,6 +62,9 @@ struct Inner {
     id: Uuid,
     url: StoreUrl,
     database: Database,
+    clock: fn() -> i64,
+    /// Counts what went into the outbox from here, or was heard of.
+    outbox: watch::Sender<u64>,
 }
 
 /// Called with the name of a place that is reached.
@@ -110,6 +120,7 @@ impl Store {
     /// As [`open`](Self::open).
     pub async fn open_with(url: &StoreUrl, options: StoreOptions) -> Result<Self, StoreError> {
         let at = Arc::from(url.to_string());
+        let clock = options.clock;
         let database = match &url.0 {
             Kind::Sqlite(path) => Database::Sqlite(sqlite::Sqlite::open(path.clone(), at, options).await?),
             Kind::Postgres(config) => Database::Postgres(postgres::Postgres::open(config, at, options).await?),
@@ -128,7 +139,7 @@ impl Store {
         let damaged =
             |_| StoreError::Damaged { at: url.to_string().into(), cause: format!("its id is {text:?}").into() };
         let id = text.parse().map_err(damaged)?;
-        Ok(Store(Arc::new(Inner { id, url: url.clone(), database })))
+        Ok(Store(Arc::new(Inner { id, url: url.clone(), database, clock, outbox: watch::Sender::new(0) })))
     }
 
     /// The store's own id, made when it was opened for the first time. Transactional ids on Kafka carry it, so that two
@@ -140,6 +151,24 @@ impl Store {
     /// Where it is; shown without its password.
     pub fn url(&self) -> &StoreUrl {
         &self.0.url
+    }
+
+    fn now_ms(&self) -> i64 {
+        (self.0.clock)()
+    }
+
+    /// Something was put into the outbox.
+    fn outbox_changed(&self) {
+        self.0.outbox.send_modify(|count| *count += 1);
+    }
+
+    /// Changes when something was put into the outbox: by this process at once; by others at once on PostgreSQL, whose
+    /// server says so, and not at all on SQLite. So whoever waits for it looks by itself, too, from time to time.
+    pub fn outbox_signal(&self) -> watch::Receiver<u64> {
+        if let Database::Postgres(database) = &self.0.database {
+            database.listen(&self.0.outbox);
+        }
+        self.0.outbox.subscribe()
     }
 
     fn database(&self) -> &Database {

@@ -1,8 +1,13 @@
 //! PostgreSQL: one task appends, on a connection of its own (`append.rs`); a small pool does the rest.
 
 mod append;
+mod listen;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
@@ -11,7 +16,7 @@ use futures::{
     future::{join, join_all},
     pin_mut,
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tokio_postgres::{
     Config, Error, NoTls,
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
@@ -55,6 +60,9 @@ pub(super) struct Postgres {
     pub appends: Appends<Append>,
     connections: Connections,
     crash_point: CrashPoint,
+    config: Config,
+    /// While this lives somebody may listen; the task that does is started once.
+    listening: OnceLock<Arc<()>>,
 }
 
 /// A pool, and the address for errors.
@@ -71,7 +79,19 @@ impl Postgres {
         let crash_point = Arc::clone(&options.crash_point);
         let writer = append::Writer { connection: Connections::new(config, &at, &options, 1)?, options };
         tokio::spawn(writer.run(queue)); // ends with the last clone of the store
-        Ok(Postgres { appends, connections, crash_point })
+        let mut config = config.clone();
+        config.connect_timeout(CONNECT).application_name("kafkalab outbox");
+        Ok(Postgres { appends, connections, crash_point, config, listening: OnceLock::new() })
+    }
+
+    /// Adds to `signal` when the server says that the outbox has got something.
+    pub fn listen(&self, signal: &watch::Sender<u64>) {
+        self.listening.get_or_init(|| {
+            let held = Arc::new(());
+            let (config, at) = (self.config.clone(), Arc::clone(&self.connections.at));
+            tokio::spawn(listen::listen(config, at, signal.clone(), Arc::downgrade(&held)));
+            held
+        });
     }
 
     pub async fn rows(&self, access: Access, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
@@ -104,6 +124,21 @@ impl Postgres {
 }
 
 impl Postgres {
+    pub async fn each(&self, each: Each) -> Result<Vec<Row>, StoreError> {
+        let step = [Step::Each(each)];
+        match self.try_each(&step).await {
+            Err(StoreError::Unknown { .. }) => self.try_each(&step).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn try_each(&self, step: &[Step]) -> Result<Vec<Row>, StoreError> {
+        let client = self.connections.get().await?;
+        let outcome = self.connections.within(run_steps(&client, step, None)).await;
+        let row = |values| Row { values, at: Arc::clone(&self.connections.at) };
+        Ok(keep(client, outcome)?.into_iter().flatten().map(row).collect())
+    }
+
     /// The steps are sent one behind the other without waiting: one way there and back for all, and one for the commit.
     pub async fn transaction(
         &self,
@@ -132,7 +167,7 @@ impl Postgres {
             StoreError::Unknown { at, cause } => StoreError::Unreachable { at, cause },
             other => other,
         };
-        let answers = self.connections.within(run_steps(client, steps)).await.map_err(unsent)?;
+        let answers = self.connections.within(run_steps(client, steps, Some("BEGIN"))).await.map_err(unsent)?;
         let row = |values| Row { values, at: Arc::clone(at) };
         let answers: Vec<Vec<Row>> = answers.into_iter().map(|rows| rows.into_iter().map(row).collect()).collect();
         if let Err(error) = check(&answers) {
@@ -150,7 +185,7 @@ impl Postgres {
     }
 }
 
-async fn run_steps(client: &Object, steps: &[Step]) -> Result<Vec<Vec<Vec<Value>>>, Error> {
+async fn run_steps(client: &Object, steps: &[Step], begin: Option<&str>) -> Result<Vec<Vec<Vec<Value>>>, Error> {
     let mut prepared = Vec::with_capacity(steps.len());
     for step in steps {
         prepared.push(match step {
@@ -159,7 +194,12 @@ async fn run_steps(client: &Object, steps: &[Step]) -> Result<Vec<Vec<Vec<Value>
         });
     }
     // polled in this order, and so sent in it
-    let begin = client.batch_execute("BEGIN");
+    let begin = async {
+        match begin {
+            Some(begin) => client.batch_execute(begin).await,
+            None => Ok(()),
+        }
+    };
     let answers = join_all(steps.iter().zip(&prepared).map(|(step, statement)| async move {
         let parameters: Vec<&(dyn ToSql + Sync)> = match step {
             Step::One { values, .. } => values.iter().map(|value| value as _).collect(),

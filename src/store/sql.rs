@@ -121,6 +121,14 @@ impl Database {
 }
 
 impl Database {
+    /// Reads, for many keys at once.
+    pub async fn each(&self, each: Each) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Database::Sqlite(database) => database.each(each).await,
+            Database::Postgres(database) => database.each(each).await,
+        }
+    }
+
     /// Runs the steps in one transaction: all of them or none.
     ///
     /// # Errors

@@ -123,6 +123,11 @@ impl Sqlite {
         }
     }
 
+    pub async fn each(&self, each: Each) -> Result<Vec<Row>, StoreError> {
+        let at = Arc::clone(&self.at);
+        self.read(move |connection| run_each(connection, &each, &at)).await
+    }
+
     /// The steps on the writer's thread, with one way there and back for all of them.
     pub async fn transaction(
         &self,

@@ -19,7 +19,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{AppendError, Appended, StoreError};
-use crate::patterns::event_sourcing::{ExpectedVersion, NewEvent};
+use crate::patterns::{
+    event_sourcing::{ExpectedVersion, NewEvent},
+    outbox::NewMessage,
+};
 
 /// Appends in one transaction.
 pub(super) const BATCH: usize = 256;
@@ -37,6 +40,8 @@ pub(super) struct Append {
     pub stream: String,
     pub expected: ExpectedVersion,
     pub events: Vec<NewEvent>,
+    /// Go into the outbox beside the events, or not at all.
+    pub messages: Vec<NewMessage>,
     /// An earlier attempt may have committed it: found in the log, it is no duplicate of somebody else's.
     pub tried: bool,
     answer: oneshot::Sender<Result<Appended, AppendError>>,
@@ -72,19 +77,20 @@ impl<W: From<Append>> Appends<W> {
         stream: &str,
         expected: ExpectedVersion,
         events: Vec<NewEvent>,
+        messages: Vec<NewMessage>,
     ) -> Result<Appended, AppendError> {
-        let size = check(stream, &events).map_err(AppendError::Invalid)?;
+        let size = check(stream, &events, &messages).map_err(AppendError::Invalid)?;
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| self.closed())?;
         let (answer, answered) = oneshot::channel();
-        let append = Append { stream: stream.to_owned(), expected, events, tried: false, answer, _room: room };
+        let append = Append { stream: stream.to_owned(), expected, events, messages, tried: false, answer, _room: room };
         self.queue.send(append.into()).await.map_err(|_| self.closed())?;
         answered.await.map_err(|_| self.closed())?
     }
 }
 
 /// The size of an append that may share a transaction: nothing in it can fail the others.
-fn check(stream: &str, events: &[NewEvent]) -> Result<usize, String> {
+fn check(stream: &str, events: &[NewEvent], messages: &[NewMessage]) -> Result<usize, String> {
     check_name("a stream", stream)?;
     if events.is_empty() {
         return Err(format!("an append to stream {stream:?} without events"));
@@ -97,6 +103,11 @@ fn check(stream: &str, events: &[NewEvent]) -> Result<usize, String> {
         }
         check_name("an event's type", &event.event_type)?;
         size += event.event_type.len() + event.data.len() + event.metadata.len() + EVENT_OVERHEAD;
+    }
+    for message in messages {
+        check_name("an aggregate", &message.aggregate_id)?;
+        check_name("an aggregate's type", &message.aggregate_type)?;
+        size += message.payload.len() + message.headers.len() + 2 * EVENT_OVERHEAD;
     }
     if size > LARGEST_APPEND {
         return Err(format!(
@@ -114,6 +125,15 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
         name if name.contains('\0') => Err(format!("{what} has a name with a NUL: {name:?}")),
         _ => Ok(()),
     }
+}
+
+/// The crash points of a transaction, with messages for the outbox in it or without.
+pub(super) fn before_commit(has_messages: bool) -> &'static [&'static str] {
+    if has_messages { &["append.before-commit", "outbox.before-commit"] } else { &["append.before-commit"] }
+}
+
+pub(super) fn after_commit(has_messages: bool) -> &'static [&'static str] {
+    if has_messages { &["append.after-commit", "outbox.after-commit"] } else { &["append.after-commit"] }
 }
 
 /// Tells each caller what became of its append.
@@ -156,15 +176,21 @@ pub(super) struct Row<'a> {
     pub event: &'a NewEvent,
 }
 
+/// What a batch adds.
+pub(super) struct Inserts<'a> {
+    pub rows: Vec<Row<'a>>,
+    pub messages: Vec<&'a NewMessage>,
+}
+
 impl Seen {
     /// What to insert, in order of position, and each caller's outcome once that is committed. Pure.
-    pub fn decide<'a>(&mut self, batch: &'a [Append]) -> (Vec<Row<'a>>, Vec<Result<Appended, AppendError>>) {
-        let mut rows = Vec::with_capacity(batch.len());
-        let outcomes = batch.iter().map(|append| self.decide_one(append, &mut rows)).collect();
-        (rows, outcomes)
+    pub fn decide<'a>(&mut self, batch: &'a [Append]) -> (Inserts<'a>, Vec<Result<Appended, AppendError>>) {
+        let mut inserts = Inserts { rows: Vec::with_capacity(batch.len()), messages: Vec::new() };
+        let outcomes = batch.iter().map(|append| self.decide_one(append, &mut inserts)).collect();
+        (inserts, outcomes)
     }
 
-    fn decide_one<'a>(&mut self, append: &'a Append, rows: &mut Vec<Row<'a>>) -> Result<Appended, AppendError> {
+    fn decide_one<'a>(&mut self, append: &'a Append, inserts: &mut Inserts<'a>) -> Result<Appended, AppendError> {
         if let Some(earlier) = self.earlier(append)? {
             return Ok(earlier);
         }
@@ -177,8 +203,9 @@ impl Seen {
             self.last_position += 1;
             let place = Place { stream: append.stream.clone(), version, position: self.last_position };
             self.ids.insert(event.id, place);
-            rows.push(Row { position: self.last_position, stream: &append.stream, version, event });
+            inserts.rows.push(Row { position: self.last_position, stream: &append.stream, version, event });
         }
+        inserts.messages.extend(&append.messages);
         self.heads.insert(append.stream.clone(), version);
         Ok(Appended {
             first_version: actual + 1,

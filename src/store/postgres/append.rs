@@ -19,19 +19,20 @@ use std::{
 };
 
 use deadpool_postgres::Object;
-use futures::future::try_join4;
+use futures::future::{try_join, try_join4};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_postgres::Error;
 use uuid::Uuid;
 
 use super::{
     super::{
-        AppendError, Appended, StoreError, StoreOptions,
-        sql::bigint,
+        AppendError, Appended, StoreError, StoreOptions, outbox,
+        sql::{Step, bigint},
         writer::{self, Append, BATCH, Place, Seen},
     },
-    Connections, unsigned,
+    Connections, run_steps, unsigned,
 };
+use crate::patterns::outbox::NewMessage;
 
 /// `kl`, and the table: two stores in two schemas of one database do not wait for each other.
 pub(in crate::store) const LOCK: &str =
@@ -111,20 +112,35 @@ impl Writer {
     ) -> Result<Vec<Result<Appended, AppendError>>, Failed> {
         let unsent = |error| Failed { error, sent: false };
         let mut seen = self.connection.within(look(client, batch)).await.map_err(unsent)?;
-        let (rows, outcomes) = seen.decide(batch);
+        let (writer::Inserts { rows, messages }, outcomes) = seen.decide(batch);
         if rows.is_empty() {
             self.connection.within(client.batch_execute("ROLLBACK")).await.map_err(unsent)?;
             return Ok(outcomes);
         }
-        self.connection.within(insert(client, &rows, (self.options.clock)())).await.map_err(unsent)?;
+        let messages: Vec<NewMessage> = messages.into_iter().cloned().collect();
+        let now = (self.options.clock)();
+        let inserts = async {
+            match messages.is_empty() {
+                true => insert(client, &rows, now).await.map(drop),
+                false => {
+                    let step = [Step::Each(outbox::insert(&messages, now))];
+                    try_join(insert(client, &rows, now), run_steps(client, &step, None)).await.map(drop)
+                }
+            }
+        };
+        self.connection.within(inserts).await.map_err(unsent)?;
         drop(rows);
         for (append, outcome) in batch.iter_mut().zip(&outcomes) {
             append.tried |= outcome.as_ref().is_ok_and(|appended| !appended.duplicate);
         }
-        (self.options.crash_point)("append.before-commit");
+        for point in writer::before_commit(!messages.is_empty()) {
+            (self.options.crash_point)(point);
+        }
         let committed = self.connection.within(client.batch_execute("COMMIT")).await;
         committed.map_err(|error| Failed { sent: matches!(error, StoreError::Unknown { .. }), error })?;
-        (self.options.crash_point)("append.after-commit");
+        for point in writer::after_commit(!messages.is_empty()) {
+            (self.options.crash_point)(point);
+        }
         Ok(outcomes)
     }
 }

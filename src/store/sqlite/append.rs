@@ -5,12 +5,13 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{
-        AppendError, Appended,
+        AppendError, Appended, outbox,
         sql::bigint,
         writer::{self, Append, BATCH, Place, Seen},
     },
-    Work, Writer, explain,
+    Work, Writer, explain, run_each,
 };
+use crate::patterns::outbox::NewMessage;
 
 impl Writer {
     pub fn run(&self, mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
@@ -47,7 +48,7 @@ impl Writer {
     ) -> rusqlite::Result<Vec<Result<Appended, AppendError>>> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut seen = look(&transaction, batch)?;
-        let (rows, outcomes) = seen.decide(batch);
+        let (writer::Inserts { rows, messages }, outcomes) = seen.decide(batch);
         if rows.is_empty() {
             return Ok(outcomes);
         }
@@ -72,9 +73,15 @@ impl Writer {
             ])?;
         }
         drop(insert);
-        (self.options.crash_point)("append.before-commit");
+        let messages: Vec<NewMessage> = messages.into_iter().cloned().collect();
+        run_each(&transaction, &outbox::insert(&messages, now), &self.at)?;
+        for point in writer::before_commit(!messages.is_empty()) {
+            (self.options.crash_point)(point);
+        }
         transaction.commit()?;
-        (self.options.crash_point)("append.after-commit");
+        for point in writer::after_commit(!messages.is_empty()) {
+            (self.options.crash_point)(point);
+        }
         Ok(outcomes)
     }
 }

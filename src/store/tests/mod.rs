@@ -4,6 +4,7 @@ mod crash;
 mod held;
 mod lease;
 mod log;
+mod outbox;
 mod races;
 mod trouble;
 

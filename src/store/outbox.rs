@@ -1,0 +1,429 @@
+//! The outbox: messages that were committed beside what they tell of, and what became of them.
+//!
+//! ```text
+//!   waiting --> published
+//!      |  ^
+//!      |  +---- a retry (by its time, or by somebody)
+//!      v  |
+//!    parked ---> discarded             the rows of its aggregate behind it: held, until it is retried or discarded
+//! ```
+//!
+//! Relays ask for what waits, by `(status, shard, seq)`; none keeps a cursor, so a row that is committed late is found like
+//! any other. All that a relay writes is guarded by its lease's token, in the same transaction.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{
+    Lease, Store, StoreError,
+    sql::{Access, Column, Each, Row, Step, Value},
+};
+use crate::patterns::outbox::{self, NewMessage};
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    Waiting,
+    Published,
+    /// Cannot be published; somebody has to look at it.
+    Parked,
+    /// Behind a row of its aggregate that is parked, or that is to be tried again later.
+    Held,
+    /// Given up by somebody.
+    Discarded,
+}
+
+impl Status {
+    pub const ALL: [Status; 5] =
+        [Status::Waiting, Status::Published, Status::Parked, Status::Held, Status::Discarded];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Waiting => "waiting",
+            Status::Published => "published",
+            Status::Parked => "parked",
+            Status::Held => "held",
+            Status::Discarded => "discarded",
+        }
+    }
+
+    fn code(self) -> Value {
+        Value::Int(match self {
+            Status::Waiting => 0,
+            Status::Published => 1,
+            Status::Parked => 2,
+            Status::Held => 3,
+            Status::Discarded => 4,
+        })
+    }
+}
+
+/// A message with its place in the outbox.
+#[derive(Clone, Debug)]
+pub struct OutboxRow {
+    pub shard: u64,
+    /// Rises; within a shard rows go out in this order.
+    pub seq: i64,
+    pub row: outbox::Row,
+    pub status: Status,
+    /// How often it was refused for what it is.
+    pub attempts: u64,
+    /// What was said the last time.
+    pub reason: Option<String>,
+    pub published_at_ms: Option<i64>,
+    /// Its aggregate is held up by a row before it. Only where it was asked for what waits.
+    pub is_blocked: bool,
+}
+
+/// A row that was refused for what it is.
+#[derive(Clone, Debug)]
+pub struct SetAside {
+    pub seq: i64,
+    pub reason: String,
+    /// Tried again after this time; `None` parks it.
+    pub again: Option<Duration>,
+}
+
+/// What a relay has done with the rows of a shard.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    pub published: Vec<i64>,
+    /// Rows whose aggregate is held up.
+    pub held: Vec<i64>,
+    pub set_aside: Vec<SetAside>,
+}
+
+/// How many rows of each status there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    pub waiting: u64,
+    pub published: u64,
+    pub parked: u64,
+    pub held: u64,
+    pub discarded: u64,
+    /// When the oldest row that is not published was written, in milliseconds since the Unix epoch.
+    pub oldest_ms: Option<i64>,
+}
+
+// A range of row values, which only the index by status can serve: whatever a planner believes of the table, it does not
+// walk over what was published.
+macro_rules! in_status {
+    ($status:literal, $shard:literal) => {
+        concat!(
+            "(status, shard, seq) > (", $status, ", ", $shard, ", -1) AND (status, shard, seq) < (", $status, ", ", $shard,
+            " + 1, -1)"
+        )
+    };
+}
+
+const WAITING: &str = concat!(
+    "SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
+        reason, published_at_ms, (SELECT min(b.seq) FROM outbox_blocks b WHERE b.shard = outbox.shard
+            AND b.aggregatetype = outbox.aggregatetype AND b.aggregateid = outbox.aggregateid)
+     FROM outbox WHERE ",
+    in_status!("0", "CAST($1 AS bigint)"),
+    " ORDER BY status, shard, seq LIMIT $2"
+);
+const BUSY: &str = concat!(
+    "WITH shards (n) AS (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15))
+     SELECT CAST(n AS bigint) FROM shards WHERE EXISTS (SELECT 1 FROM outbox WHERE ",
+    in_status!("0", "n"),
+    ")"
+);
+const HELD: &str = "SELECT name FROM leases WHERE name = $1 AND owner = $2 AND token = $3 FOR SHARE";
+const PUBLISHED: [&str; 2] = [
+    "UPDATE outbox SET status = 1, published_at_ms = now_ms(), reason = NULL WHERE seq = $2 AND shard = $1",
+    "UPDATE outbox SET status = 1, published_at_ms = now_ms(), reason = NULL
+     FROM unnest($2::bigint[]) s (seq) WHERE outbox.shard = $1 AND outbox.seq = s.seq",
+];
+// FOR SHARE: whoever retries waits, and then finds the rows that are held.
+const BLOCKS: &str = "SELECT seq FROM outbox_blocks WHERE shard = $1 FOR SHARE";
+const HOLD: [&str; 2] = [
+    "UPDATE outbox SET status = 3 WHERE seq = $2 AND shard = $1 AND status = 0
+     AND EXISTS (SELECT 1 FROM outbox_blocks b WHERE b.shard = $1 AND b.aggregatetype = outbox.aggregatetype
+                 AND b.aggregateid = outbox.aggregateid)",
+    "UPDATE outbox SET status = 3 FROM unnest($2::bigint[]) s (seq)
+     WHERE outbox.shard = $1 AND outbox.seq = s.seq AND status = 0
+     AND EXISTS (SELECT 1 FROM outbox_blocks b WHERE b.shard = $1 AND b.aggregatetype = outbox.aggregatetype
+                 AND b.aggregateid = outbox.aggregateid)",
+];
+const SET_ASIDE: &str = "
+    UPDATE outbox SET status = CASE WHEN CAST($4 AS bigint) IS NULL THEN 2 ELSE 3 END, attempts = attempts + 1, reason = $3
+    WHERE shard = $1 AND seq = $2 RETURNING seq";
+const BLOCK: &str = "
+    INSERT INTO outbox_blocks (shard, aggregatetype, aggregateid, seq, until_ms)
+    SELECT shard, aggregatetype, aggregateid, seq, now_ms() + CAST($3 AS bigint)
+    FROM outbox WHERE shard = $1 AND seq = $2
+    ON CONFLICT (shard, aggregatetype, aggregateid) DO UPDATE SET seq = excluded.seq, until_ms = excluded.until_ms";
+
+// Letting an aggregate go again: the block first, so that a relay that is just holding rows is waited for.
+const UNBLOCK: &str = "DELETE FROM outbox_blocks WHERE shard = $1 AND seq = $2 RETURNING seq";
+const DUE: &str = "
+    SELECT shard, seq, aggregatetype, aggregateid FROM outbox_blocks WHERE until_ms <= now_ms() LIMIT 1000";
+const LET_GO: &str = concat!(
+    "UPDATE outbox SET status = 0 WHERE ",
+    in_status!("3", "CAST($1 AS bigint)"),
+    " AND aggregatetype = $2 AND aggregateid = $3"
+);
+const NEXT_DUE: &str = "SELECT min(until_ms) - now_ms() FROM outbox_blocks WHERE until_ms IS NOT NULL";
+
+const SET_STATUS: &str = "
+    UPDATE outbox SET status = CAST($3 AS bigint), attempts = CASE WHEN CAST($3 AS bigint) = 0 THEN 0 ELSE attempts END
+    WHERE shard = $1 AND seq = $2 AND status = $4 RETURNING seq";
+const ROW_BY_ID: &str = "
+    SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
+        reason, published_at_ms, CAST(NULL AS bigint)
+    FROM outbox WHERE id = $1";
+const LIST: &str = "
+    SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
+        reason, published_at_ms, CAST(NULL AS bigint)
+    FROM outbox WHERE status = $1 AND (shard, seq) > ($2, $3) ORDER BY status, shard, seq LIMIT $4";
+const DEPTH: &str = "SELECT status, count(*), min(created_at_ms) FROM outbox GROUP BY status";
+const UNPUBLISHED: &str = "
+    SELECT (SELECT count(*) FROM outbox WHERE status = 0), (SELECT count(*) FROM outbox WHERE status = 2),
+           (SELECT count(*) FROM outbox WHERE status = 3)";
+const PURGE: [&str; 2] = [
+    "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE status = $1 AND
+        coalesce(published_at_ms, created_at_ms) <= now_ms() - $2 LIMIT 20000) RETURNING seq",
+    "DELETE FROM inbox WHERE (consumer_id, message_id) IN (SELECT consumer_id, message_id FROM inbox
+        WHERE received_at_ms <= now_ms() - $1 LIMIT 20000) RETURNING message_id",
+];
+
+const ALIVE: &str = "
+    INSERT INTO relays (owner, expires_at_ms) VALUES ($1, now_ms() + $2)
+    ON CONFLICT (owner) DO UPDATE SET expires_at_ms = excluded.expires_at_ms";
+const GONE: &str = "DELETE FROM relays WHERE expires_at_ms <= now_ms() OR owner = $1";
+const EXPIRED: &str = "DELETE FROM relays WHERE expires_at_ms <= now_ms()";
+const RELAYS: &str = "SELECT owner FROM relays ORDER BY owner";
+
+/// The statement that adds messages; `$1` is the time.
+pub(super) fn insert(messages: &[NewMessage], now_ms: i64) -> Each {
+    let texts = |of: fn(&NewMessage) -> &str| messages.iter().map(|message| of(message).to_owned()).collect();
+    Each {
+        sqlite: "INSERT INTO outbox (created_at_ms, shard, id, aggregatetype, aggregateid, type, payload, topic, headers)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        // in this order seq is given
+        postgres: "
+            INSERT INTO outbox (created_at_ms, shard, id, aggregatetype, aggregateid, type, payload, topic, headers)
+            SELECT $1, o.shard, o.id, o.aggregatetype, o.aggregateid, o.type, o.payload, o.topic, o.headers
+            FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[])
+                WITH ORDINALITY o (shard, id, aggregatetype, aggregateid, type, payload, topic, headers, nth) ORDER BY nth",
+        values: vec![Value::Int(now_ms)],
+        columns: vec![
+            Column::Ints(messages.iter().map(|message| message.shard() as i64).collect()),
+            Column::Uuids(messages.iter().map(|message| message.id).collect()),
+            Column::Texts(texts(|message| &message.aggregate_type)),
+            Column::Texts(texts(|message| &message.aggregate_id)),
+            Column::Texts(texts(|message| &message.event_type)),
+            Column::Bytes(messages.iter().map(|message| message.payload.clone()).collect()),
+            Column::Options(messages.iter().map(|message| message.topic.clone()).collect()),
+            Column::Texts(texts(|message| &message.headers)),
+        ],
+    }
+}
+
+fn each(sql: [&'static str; 2], shard: u64, seqs: Vec<i64>) -> Step {
+    let [sqlite, postgres] = sql;
+    Step::Each(Each { sqlite, postgres, values: vec![shard.into()], columns: vec![Column::Ints(seqs)] })
+}
+
+fn one(sql: &'static str, values: impl Into<Vec<Value>>) -> Step {
+    Step::One { sql, values: values.into() }
+}
+
+/// For a relay.
+impl Store {
+    /// At most `limit` rows of the shard that wait, in order. Asked for after the shard's fence.
+    pub async fn outbox_waiting(&self, shard: u64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+        self.outbox_rows(WAITING, vec![shard.into(), (limit as u64).into()]).await
+    }
+
+    /// The shards in which something waits.
+    pub async fn outbox_busy(&self) -> Result<Vec<u64>, StoreError> {
+        self.database().rows(Access::Read, BUSY, []).await?.iter().map(|row| row.count(0)).collect()
+    }
+
+    /// Says what became of rows, all at once, while the lease is the newest of its name.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`]; nothing is marked then.
+    pub async fn outbox_mark(&self, shard: u64, marks: Marks, lease: &Lease) -> Result<(), StoreError> {
+        let mut steps = vec![one(HELD, lease.values())];
+        if !marks.published.is_empty() {
+            steps.push(each(PUBLISHED, shard, marks.published));
+        }
+        for aside in marks.set_aside {
+            let again = aside.again.map_or(Value::Null, |pause| Value::Int(pause.as_millis() as i64));
+            let (place, reason) = ([Value::from(shard), Value::Int(aside.seq)], aside.reason.replace('\0', " "));
+            let [of, seq] = place;
+            steps.push(one(SET_ASIDE, [of.clone(), seq.clone(), reason.as_str().into(), again.clone()]));
+            steps.push(one(BLOCK, [of, seq, again]));
+        }
+        if !marks.held.is_empty() {
+            steps.push(one(BLOCKS, [shard.into()]));
+            steps.push(each(HOLD, shard, marks.held));
+        }
+        let lost = lease.lost();
+        let check = move |answers: &[Vec<Row>]| match answers.first() {
+            Some(rows) if rows.len() == 1 => Ok(()),
+            _ => Err(lost),
+        };
+        self.database().transaction(None, steps, Box::new(check)).await.map(drop)
+    }
+
+    /// Lets aggregates go whose time has come. Gives how long it is until the next one's.
+    pub async fn outbox_unblock(&self) -> Result<Option<Duration>, StoreError> {
+        let due = self.database().row(Access::Read, NEXT_DUE, []).await?;
+        let Some(left) = due.map_or(Ok(None), |row| row.optional_int(0))? else { return Ok(None) };
+        if left > 0 {
+            return Ok(Some(Duration::from_millis(left.unsigned_abs())));
+        }
+        for row in self.database().rows(Access::Read, DUE, []).await? {
+            let (shard, seq) = (Value::from(row.int(0)?), Value::from(row.int(1)?));
+            let names = [shard.clone(), row.text(2)?.into(), row.text(3)?.into()];
+            // one by one: a row that is held in the moment is waited for, and several could wait for each other
+            let steps = vec![one(UNBLOCK, [shard, seq]), one(LET_GO, names)];
+            self.database().transaction(None, steps, Box::new(|_| Ok(()))).await?;
+        }
+        Ok(Some(Duration::ZERO))
+    }
+
+    /// Says that this relay is there, and gives all that are, in one order for all of them.
+    pub async fn relay_is_alive(&self, owner: &str, ttl: Duration) -> Result<Vec<String>, StoreError> {
+        let millis = Value::Int(ttl.as_millis() as i64);
+        let steps = vec![one(EXPIRED, []), one(ALIVE, [owner.into(), millis]), one(RELAYS, [])];
+        let answers = self.database().transaction(None, steps, Box::new(|_| Ok(()))).await?;
+        answers.last().map_or(Ok(Vec::new()), |rows| rows.iter().map(|row| row.text(0).map(str::to_owned)).collect())
+    }
+
+    /// This relay is there no more.
+    pub async fn relay_is_gone(&self, owner: &str) -> Result<(), StoreError> {
+        self.database().rows(Access::Write, GONE, [owner.into()]).await.map(drop)
+    }
+}
+
+/// For people.
+impl Store {
+    /// At most `limit` rows of a status in order, after that place.
+    pub async fn outbox_list(
+        &self,
+        status: Status,
+        after: (u64, i64),
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        let values = vec![status.code(), after.0.into(), Value::Int(after.1), (limit as u64).into()];
+        self.outbox_rows(LIST, values).await
+    }
+
+    pub async fn outbox_row(&self, id: Uuid) -> Result<Option<OutboxRow>, StoreError> {
+        Ok(self.outbox_rows(ROW_BY_ID, vec![id.into()]).await?.pop())
+    }
+
+    /// How much there is. Counts the whole table.
+    pub async fn outbox_depth(&self) -> Result<Depth, StoreError> {
+        let mut depth = Depth::default();
+        for row in self.database().rows(Access::Read, DEPTH, []).await? {
+            let count = row.count(1)?;
+            match row.int(0)? {
+                0 => depth.waiting = count,
+                1 => depth.published = count,
+                2 => depth.parked = count,
+                3 => depth.held = count,
+                _ => depth.discarded = count,
+            }
+            if matches!(row.int(0)?, 0 | 2 | 3) {
+                depth.oldest_ms = [depth.oldest_ms, row.optional_int(2)?].into_iter().flatten().min();
+            }
+        }
+        Ok(depth)
+    }
+
+    /// Rows that wait, are parked, are held: by the index alone.
+    pub async fn outbox_unpublished(&self) -> Result<(u64, u64, u64), StoreError> {
+        let row = self.database().row(Access::Read, UNPUBLISHED, []).await?;
+        row.map_or(Ok((0, 0, 0)), |row| Ok((row.count(0)?, row.count(1)?, row.count(2)?)))
+    }
+
+    /// Lets a parked row be tried again, and its aggregate behind it. False: it is not parked.
+    pub async fn outbox_retry(&self, row: &OutboxRow) -> Result<bool, StoreError> {
+        self.unpark(row, Status::Waiting).await
+    }
+
+    /// Gives a parked row up, and lets its aggregate go on without it. False: it is not parked.
+    pub async fn outbox_discard(&self, row: &OutboxRow) -> Result<bool, StoreError> {
+        self.unpark(row, Status::Discarded).await
+    }
+
+    async fn unpark(&self, row: &OutboxRow, to: Status) -> Result<bool, StoreError> {
+        let place = [Value::from(row.shard), Value::Int(row.seq)];
+        let [shard, seq] = place.clone();
+        let names = [row.shard.into(), row.row.aggregate_type.as_str().into(), row.row.aggregate_id.as_str().into()];
+        let steps = vec![
+            one(UNBLOCK, place),
+            one(SET_STATUS, [shard, seq, to.code(), Status::Parked.code()]),
+            one(LET_GO, names),
+        ];
+        let answers = self.database().transaction(None, steps, Box::new(|_| Ok(()))).await?;
+        Ok(answers.get(1).is_some_and(|rows| !rows.is_empty()))
+    }
+
+    /// Removes published (or discarded) rows that are older, some at a time so that nobody waits long. Gives how many.
+    pub async fn outbox_purge(&self, status: Status, older_than: Duration) -> Result<u64, StoreError> {
+        self.purge(PURGE[0], vec![status.code(), age(older_than)]).await
+    }
+
+    /// Forgets what was handled earlier. What comes again from before that is handled twice.
+    pub async fn inbox_purge(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.purge(PURGE[1], vec![age(older_than)]).await
+    }
+
+    async fn purge(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        let mut all = 0;
+        loop {
+            let gone = self.database().rows(Access::Write, sql, values.clone()).await?.len();
+            all += gone as u64;
+            if gone == 0 {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn outbox_rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<OutboxRow>, StoreError> {
+        self.database().rows(Access::Read, sql, values).await?.into_iter().map(outbox_row).collect()
+    }
+}
+
+fn age(age: Duration) -> Value {
+    Value::Int(i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(100 * 365 * 86_400_000))
+}
+
+fn outbox_row(mut row: Row) -> Result<OutboxRow, StoreError> {
+    let status = match row.int(10)? {
+        0 => Status::Waiting,
+        1 => Status::Published,
+        2 => Status::Parked,
+        3 => Status::Held,
+        _ => Status::Discarded,
+    };
+    let headers = row.optional_text(8)?;
+    Ok(OutboxRow {
+        shard: row.count(0)?,
+        seq: row.int(1)?,
+        status,
+        attempts: row.count(11)?,
+        reason: row.optional_text(12)?,
+        published_at_ms: row.optional_int(13)?,
+        is_blocked: row.optional_int(14)?.is_some(),
+        row: outbox::Row {
+            id: row.uuid(2)?,
+            aggregate_type: row.take_text(3)?,
+            aggregate_id: row.take_text(4)?,
+            event_type: row.take_text(5)?,
+            payload: row.take_bytes(6)?,
+            topic: row.optional_text(7)?,
+            headers,
+            created_at_ms: row.int(9)?,
+        },
+    })
+}
