@@ -2,6 +2,7 @@
 
 pub mod consume;
 pub mod crash;
+pub mod dead_letters;
 pub mod event_sourcing;
 pub mod groups;
 pub mod produce;

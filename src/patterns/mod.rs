@@ -10,8 +10,10 @@
 //! | [`outbox`] | saved and published, although there is no transaction over both |
 //! | [`inbox`] | handled twice, in effect once: handlers as pure functions |
 //! | [`stock`] | such a handler: reserves what was ordered |
+//! | [`dead_letter`] | what cannot be handled is put aside, and comes back when it can |
 //! | [`sample`] | events to play with |
 
+pub mod dead_letter;
 pub mod envelope;
 pub mod event_sourcing;
 pub mod inbox;

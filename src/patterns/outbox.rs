@@ -124,9 +124,9 @@ fn rest(envelope: &Envelope) -> String {
 
 /// FNV-1a of the aggregate's id, so that the same aggregate always has the same shard, whoever asks.
 pub fn shard_of(aggregate_id: &str) -> u64 {
-    let hash = aggregate_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = aggregate_id
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (hash ^ (hash >> 32)) % SHARDS
 }
 

@@ -35,8 +35,7 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Status; 5] =
-        [Status::Waiting, Status::Published, Status::Parked, Status::Held, Status::Discarded];
+    pub const ALL: [Status; 5] = [Status::Waiting, Status::Published, Status::Parked, Status::Held, Status::Discarded];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -111,7 +110,14 @@ pub struct Depth {
 macro_rules! in_status {
     ($status:literal, $shard:literal) => {
         concat!(
-            "(status, shard, seq) > (", $status, ", ", $shard, ", -1) AND (status, shard, seq) < (", $status, ", ", $shard,
+            "(status, shard, seq) > (",
+            $status,
+            ", ",
+            $shard,
+            ", -1) AND (status, shard, seq) < (",
+            $status,
+            ", ",
+            $shard,
             " + 1, -1)"
         )
     };

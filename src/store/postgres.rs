@@ -26,10 +26,9 @@ use uuid::Uuid;
 #[cfg(test)]
 pub(super) use self::append::LOCK;
 use super::{
-    StoreError, StoreOptions,
+    CrashPoint, StoreError, StoreOptions,
     error::causes,
     event_log::{PAGE_BYTES, Scope},
-    CrashPoint,
     sql::{Access, Check, Column, Each, Points, Row, Step, Value, bigint, in_postgres},
     writer::{Append, Appends},
 };

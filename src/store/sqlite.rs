@@ -19,9 +19,8 @@ use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use super::{
-    StoreError, StoreOptions,
+    CrashPoint, StoreError, StoreOptions,
     event_log::{PAGE_BYTES, Scope},
-    CrashPoint,
     sql::{Access, Check, Column, Each, Points, Row, Step, Value, bigint, in_sqlite},
     writer::{Append, Appends},
 };
@@ -170,15 +169,16 @@ fn run_steps(
     at: &Arc<str>,
 ) -> Result<Vec<Vec<Row>>, StoreError> {
     let explained = |error| explain(at, &error);
-    let transaction =
-        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
     let mut answers = Vec::with_capacity(steps.len());
     for step in steps {
-        answers.push(match step {
-            Step::One { sql, values } => rows(&transaction, &in_sqlite(sql), values, at),
-            Step::Each(each) => run_each(&transaction, each, at),
-        }
-        .map_err(explained)?);
+        answers.push(
+            match step {
+                Step::One { sql, values } => rows(&transaction, &in_sqlite(sql), values, at),
+                Step::Each(each) => run_each(&transaction, each, at),
+            }
+            .map_err(explained)?,
+        );
     }
     check(&answers)?;
     if let Some([before, _]) = points {

@@ -83,7 +83,8 @@ impl<W: From<Append>> Appends<W> {
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| self.closed())?;
         let (answer, answered) = oneshot::channel();
-        let append = Append { stream: stream.to_owned(), expected, events, messages, tried: false, answer, _room: room };
+        let append =
+            Append { stream: stream.to_owned(), expected, events, messages, tried: false, answer, _room: room };
         self.queue.send(append.into()).await.map_err(|_| self.closed())?;
         answered.await.map_err(|_| self.closed())?
     }
