@@ -8,8 +8,8 @@ use std::time::Instant;
 use kafkalab::{
     app::{
         crash::Crash,
-        event_sourcing::publish::{Options, SHARD, TOPICS, publish},
-        relay::{LEASE, Stop, make_topics, prefixed},
+        event_sourcing::publish::{SHARD, TOPICS, publish},
+        relay::{LEASE, Options, Stop, make_topics, prefixed},
     },
     kafka::{Cluster, ConnectOptions},
     patterns::{
@@ -58,7 +58,7 @@ async fn measure(name: &str, url: &StoreUrl, brokers: &str, orders: usize) {
         let options = Options { prefix, once: true, ..Options::default() };
         let began = Instant::now();
         let published =
-            publish(&store, &cluster, &options, &Crash::default(), &Stop::new(), &mut |_| ()).await.expect("published");
+            publish(&store, &cluster, &options, &Crash::default(), &Stop::new(), &|_| ()).await.expect("published");
         let rate = published as f64 / began.elapsed().as_secs_f64();
         println!("  {name}: {published} events, {rate:>9.0} events/s   (load {})", load());
         rates.push(rate);

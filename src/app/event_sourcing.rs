@@ -19,11 +19,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
+    app::relay::Told,
     patterns::{
         event_sourcing::{
             ExpectedVersion, FoldError, Folded, Metadata, NewEvent, RecordedEvent, Snapshot, Until, fold,
         },
         order::{self, DecodeError, Order, OrderCommand, OrderEvent, OrderId, Rejection, evolve},
+        outbox,
     },
     store::{AppendError, Appended, Store, StoreError},
 };
@@ -96,6 +98,17 @@ impl Orders {
         actor: &str,
         expected: Option<u64>,
     ) -> Result<Handled, OrderError> {
+        self.handle_with(command, actor, expected, None).await
+    }
+
+    /// The same; with `via` the outbox carries the events: their messages are written in the same transaction.
+    pub(super) async fn handle_with(
+        &self,
+        command: &OrderCommand,
+        actor: &str,
+        expected: Option<u64>,
+        via: Option<&str>,
+    ) -> Result<Handled, OrderError> {
         let order_id = command.order_id();
         let mut conflicts = 0;
         loop {
@@ -107,8 +120,13 @@ impl Orders {
             if events.is_empty() {
                 return Ok(Handled { order: before, events: Vec::new(), appended: None, conflicts });
             }
-            let (events, new) = self.recorded(order_id, &before, events, actor).await?;
-            match self.store.append(&order_id.stream(), ExpectedVersion::Exact(before.version), new).await {
+            let (events, new, metadata) = self.recorded(order_id, &before, events, actor, via).await?;
+            let messages = match via {
+                Some(_) => outbox::messages(&new, &metadata, order_id.as_str(), before.version),
+                None => Vec::new(),
+            };
+            let expected_version = ExpectedVersion::Exact(before.version);
+            match self.store.append_with(&order_id.stream(), expected_version, new, messages).await {
                 Ok(appended) => {
                     let state = events.iter().fold(before.state, |state, (_, event)| evolve(state, event));
                     let order = Folded { version: appended.last_version, state };
@@ -137,14 +155,15 @@ impl Orders {
         before: &Folded<Order>,
         events: Vec<OrderEvent>,
         actor: &str,
-    ) -> Result<(Vec<(Uuid, OrderEvent)>, Vec<NewEvent>), StoreError> {
+        via: Option<&str>,
+    ) -> Result<(Vec<(Uuid, OrderEvent)>, Vec<NewEvent>, Vec<Metadata>), StoreError> {
         let last = match before.version {
             0 => None,
             version => self.store.read_stream(&order_id.stream(), version, 1).await?.pop().map(|event| event.id),
         };
         let mut cause = last;
         let mut named = Vec::with_capacity(events.len());
-        let mut new = Vec::with_capacity(events.len());
+        let (mut new, mut beside) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
         for event in events {
             let id = Uuid::now_v7();
             let metadata = Metadata {
@@ -152,13 +171,14 @@ impl Orders {
                 correlation_id: Some(order_id.as_str().to_owned()),
                 causation_id: cause.map(|id| id.to_string()),
                 traceparent: None,
-                via: None,
+                via: via.map(str::to_owned),
             };
             new.push(event.to_new_event(id, &metadata));
+            beside.push(metadata);
             cause = Some(id);
             named.push((id, event));
         }
-        Ok((named, new))
+        Ok((named, new, beside))
     }
 
     /// The order at a point of its past; version 0 where it is not there.
@@ -297,4 +317,19 @@ pub enum Step {
     Lesson {
         text: String,
     },
+}
+
+impl Step {
+    /// What a relay says of a record, as a step.
+    pub fn published(told: &Told<'_>) -> Option<Self> {
+        let Told::Published { record, topic, partition, offset } = told else { return None };
+        Some(Step::Published {
+            event: record.event_type.clone(),
+            topic: topic.to_string(),
+            partition: *partition,
+            offset: *offset,
+            key: record.key.clone(),
+            position: record.place,
+        })
+    }
 }

@@ -5,6 +5,8 @@ pub mod crash;
 pub mod dead_letters;
 pub mod event_sourcing;
 pub mod groups;
+pub mod handler;
+pub mod outbox;
 pub mod produce;
 pub mod relay;
 pub mod topics;

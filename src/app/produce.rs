@@ -38,8 +38,8 @@ pub struct Receipt {
 pub enum Ended {
     /// In the log; the offset where the broker said it.
     Acknowledged(Option<i64>),
-    Failed(String),
-    Unknown(String),
+    Failed(Error),
+    Unknown(Error),
 }
 
 /// How the records ended so far.
@@ -227,8 +227,8 @@ impl Ledger {
                 Outcome::Acknowledged { base_offset } => {
                     Ended::Acknowledged(base_offset.map(|base| base + (index - first) as i64))
                 }
-                Outcome::Failed(error) => Ended::Failed(error.to_string()),
-                Outcome::Unknown(error) => Ended::Unknown(error.to_string()),
+                Outcome::Failed(error) => Ended::Failed(error.clone()),
+                Outcome::Unknown(error) => Ended::Unknown(error.clone()),
             };
             let (topic, partition) = (Arc::clone(&delivery.topic), delivery.partition);
             self.receipts.push(Receipt { number: entry.0, topic, partition, key, outcome });

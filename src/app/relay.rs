@@ -1,4 +1,4 @@
-//! The relay's part that every source shares: a shard that is held, and batches that go out under its fence.
+//! The relay: takes what was committed to a store and sends it to Kafka. One for every source: the event log, the outbox.
 //!
 //! ```text
 //! acquire the lease --> InitProducerId: whoever held the shard before is fenced --> read --> publish --> mark
@@ -14,26 +14,32 @@
 //! At-least-once: a batch that was committed and not marked (a crash in between) is published again, by the same event ids.
 //! Consumers that read committed records see no half of a batch. In order: batches of a shard follow each other, and within
 //! one the records stand as they were given.
+//!
+//! `shard.rs` has the lease, the fence and the transaction; what is read and marked is a [`Source`]'s.
+
+mod shard;
 
 use std::{
-    collections::HashMap,
+    borrow::Cow,
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use uuid::Uuid;
+
+pub use self::shard::{Batch, Refusal, Shard};
 use super::{
     crash::{self, Crash},
-    produce::{Appended, Door, Options, Outbound, Receipt},
+    produce::{Appended, Door, Ended, Receipt},
 };
 use crate::{
-    kafka::{Acks, Cluster, Compression, Error, NewRecord, TopicNumber},
+    kafka::{Cluster, Error, NewRecord, TopicNumber},
     store::{Lease, Store, StoreError},
 };
 
 /// How long a shard is held without a sign of life. A relay that dies is followed after this time at most.
 pub const LEASE: Duration = Duration::from_secs(10);
-/// A commit whose answer did not come is asked for again: the coordinator knows a repeat.
-const COMMITS: u32 = 3;
 
 /// A record on its way out.
 #[derive(Clone, Debug)]
@@ -41,9 +47,12 @@ pub struct Outgoing {
     pub topic: String,
     pub key: String,
     pub value: Vec<u8>,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// Milliseconds since the Unix epoch.
     pub timestamp: i64,
+    /// For whoever follows what goes out: the event's type, and its place in the source.
+    pub event_type: String,
+    pub place: u64,
 }
 
 impl Outgoing {
@@ -70,7 +79,7 @@ pub enum RelayError {
     Store(#[from] StoreError),
     /// The record can never be published as it is. Those before it are out, this one and those behind it are not.
     #[error("event {id} (position {position}, stream {stream:?}, version {version}) cannot be published: {cause}")]
-    Poison { id: uuid::Uuid, position: u64, stream: String, version: u64, cause: String },
+    Poison { id: Uuid, position: u64, stream: String, version: u64, cause: String },
 }
 
 impl RelayError {
@@ -85,127 +94,190 @@ impl RelayError {
     }
 }
 
-/// A shard that this process holds.
-pub struct Shard {
-    store: Store,
-    lease: Lease,
-    renewed: Instant,
-    outbound: Outbound,
-    topics: HashMap<String, TopicNumber>,
-    crash: Crash,
-    batch: u64,
+/// What a relay takes its records from, and where it says how far it has come.
+pub trait Source: Send {
+    /// The shard's name: of its lease, and in its transactional id.
+    fn shard(&self) -> &str;
+
+    /// Waits until the shard is wanted here. False: it never will be, or there is nothing to do.
+    fn claim(&mut self, stop: &Stop) -> impl Future<Output = Result<bool, RelayError>> + Send;
+
+    /// Whether the shard is still wanted here.
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
+    /// The shard is held and fenced: whoever moved on before cannot any more.
+    fn begin(&mut self) -> impl Future<Output = Result<(), RelayError>> + Send;
+
+    /// What goes out next, in order; empty where nothing waits.
+    fn next(&mut self, lease: &Lease, limit: usize) -> impl Future<Output = Result<Vec<Outgoing>, RelayError>> + Send;
+
+    /// What [`next`](Self::next) gave is in the topics.
+    fn mark(&mut self, lease: &Lease) -> impl Future<Output = Result<(), RelayError>> + Send;
+
+    /// What [`next`](Self::next) gave is not, because of these. Gives what was set aside.
+    fn refused(
+        &mut self,
+        refusals: Vec<Refusal>,
+        lease: &Lease,
+    ) -> impl Future<Output = Result<Vec<Told<'static>>, RelayError>> + Send;
+
+    /// Waits for something new, for so long at most.
+    fn rest(&mut self, pause: Duration, stop: &Stop) -> impl Future<Output = ()> + Send;
 }
 
-impl Shard {
-    /// Takes the shard, if nobody holds it, and fences whoever held it before.
-    pub async fn take(store: &Store, cluster: &Cluster, name: &str, crash: &Crash) -> Result<Option<Self>, RelayError> {
-        // two relays of one process are two owners as well
-        let owner = uuid::Uuid::now_v7().to_string();
-        let Some(lease) = store.acquire(name, &owner, LEASE).await? else { return Ok(None) };
-        let renewed = Instant::now();
-        let options = Options {
-            acks: Acks::All,
-            compression: Compression::None,
-            linger: None,
-            delivery_timeout: LEASE,
-            receipts: true,
-            transactional_id: Some(format!("kafkalab.{}.{name}", store.id()).into()),
-        };
-        let outbound = match Outbound::open(cluster.clone(), options).await {
-            Ok(outbound) => outbound,
-            Err(error) => {
-                store.release(&lease).await?; // the next try need not wait for its end
-                return Err(error.into());
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Before the topics' names.
+    pub prefix: String,
+    /// Records of a transaction at most.
+    pub batch: usize,
+    /// End when everything is published.
+    pub once: bool,
+    /// The longest pause between two looks at the source.
+    pub every: Duration,
+    /// How long a broker or a store may be away with `once`.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (every, patience) = (Duration::from_millis(200), Duration::from_secs(30));
+        Self { prefix: String::new(), batch: 5000, once: false, every, patience }
+    }
+}
+
+impl Options {
+    /// What takes longer than a lease is of no use to whoever held it; and with `once` somebody waits for the end.
+    async fn within<T>(
+        &self,
+        action: &str,
+        work: impl Future<Output = Result<T, RelayError>>,
+    ) -> Result<T, RelayError> {
+        let limit = if self.once { self.patience.min(LEASE) } else { LEASE };
+        let late = |_| Error::TimedOut { action: action.to_owned(), limit, last_try: None };
+        tokio::time::timeout(limit, work).await.map_err(late)?
+    }
+}
+
+/// What a relay says while it works.
+#[derive(Clone, Debug)]
+pub enum Told<'a> {
+    /// A record is on Kafka; the offset is the broker's own word.
+    Published { record: &'a Outgoing, topic: Arc<str>, partition: i32, offset: Option<i64> },
+    /// A row was refused for what it is: parked, or to be tried again.
+    SetAside { id: Uuid, reason: String, parked: bool },
+    /// Another one holds the lease.
+    Waits,
+    /// Something is away; it tries again.
+    Trouble(String),
+}
+
+/// Somebody who listens.
+pub type Tell<'a> = &'a (dyn Fn(Told<'_>) + Send + Sync);
+
+/// What all relays of a run share.
+#[derive(Clone)]
+pub struct Run<'a> {
+    pub store: &'a Store,
+    pub cluster: &'a Cluster,
+    pub options: &'a Options,
+    pub crash: &'a Crash,
+    pub stop: &'a Stop,
+    pub tell: Tell<'a>,
+}
+
+impl Run<'_> {
+    /// Publishes a source until it is told to stop, or with `once` until nothing waits. Gives how many records went out.
+    ///
+    /// # Errors
+    /// What does not pass; with `once` also what lasts longer than [`Options::patience`].
+    pub async fn relay(&self, source: &mut impl Source) -> Result<u64, RelayError> {
+        let (mut published, mut waits) = (0, false);
+        let (mut backoff, mut trouble) = (Backoff::default(), None);
+        while !self.stop.is_cancelled() && source.claim(self.stop).await? {
+            let take = Shard::take(self.store, self.cluster, source.shard(), self.crash);
+            let held = match self.options.within("taking over the publishing", take).await {
+                Ok(Some(mut shard)) => {
+                    waits = false;
+                    let before = published;
+                    let followed = self.follow(&mut shard, source, &mut published).await;
+                    if published > before || followed.is_ok() {
+                        (backoff, trouble) = (Backoff::default(), None);
+                    }
+                    let _ = shard.release().await; // it ends by itself otherwise
+                    followed
+                }
+                Ok(None) => {
+                    if !std::mem::replace(&mut waits, true) {
+                        (self.tell)(Told::Waits);
+                    }
+                    rest(backoff.shortest(), self.stop).await;
+                    continue;
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = held {
+                let since = *trouble.get_or_insert_with(Instant::now);
+                if !error.is_transient() || (self.options.once && since.elapsed() > self.options.patience) {
+                    return Err(error);
+                }
+                (self.tell)(Told::Trouble(error.to_string()));
+                rest(backoff.pause(), self.stop).await;
             }
-        };
-        let (store, crash) = (store.clone(), crash.clone());
-        Ok(Some(Self { store, lease, renewed, outbound, topics: HashMap::new(), crash, batch: 0 }))
+        }
+        Ok(published)
     }
 
-    pub fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
-    /// Keeps the lease while there is nothing to do.
-    pub async fn renew(&mut self) -> Result<(), RelayError> {
-        if self.renewed.elapsed() > LEASE / 3 {
-            self.store.renew(&self.lease, LEASE).await?;
-            self.renewed = Instant::now();
+    /// Until it is told to stop, the shard is wanted elsewhere, or with `once` nothing waits.
+    async fn follow(
+        &self,
+        shard: &mut Shard,
+        source: &mut impl Source,
+        published: &mut u64,
+    ) -> Result<(), RelayError> {
+        source.begin().await?;
+        let mut polling = Polling::new(self.options.every);
+        while !self.stop.is_cancelled() && source.is_wanted() {
+            let records = source.next(shard.lease(), self.options.batch).await?;
+            if records.is_empty() {
+                if self.options.once {
+                    return Ok(());
+                }
+                shard.renew().await?;
+                source.rest(polling.pause(), self.stop).await;
+                continue;
+            }
+            self.crash.here(crash::RELAY_AFTER_CLAIM);
+            polling.found();
+            match self.options.within("publishing", shard.publish(&records)).await? {
+                Batch::Published(receipts) => {
+                    source.mark(shard.lease()).await?;
+                    self.crash.here(crash::RELAY_AFTER_MARK);
+                    *published += records.len() as u64;
+                    self.tell_of(&records, &receipts);
+                }
+                Batch::Refused(refusals) => {
+                    for told in source.refused(refusals, shard.lease()).await? {
+                        (self.tell)(told);
+                    }
+                }
+            }
         }
         Ok(())
     }
 
-    /// Publishes all or none, as one Kafka transaction; the receipts are in the order of the records.
-    ///
-    /// # Errors
-    /// What the broker refuses. The transaction is rolled back then, or will be by the next holder of the shard; this one
-    /// is of no use any more.
-    pub async fn publish(&mut self, records: &[Outgoing]) -> Result<Vec<Receipt>, RelayError> {
-        self.renew().await?;
-        for record in records {
-            if !self.topics.contains_key(&record.topic) {
-                let number = self.outbound.topic(&record.topic).await?;
-                self.topics.insert(record.topic.clone(), number);
-            }
-        }
-        self.outbound.begin().await?;
-        self.batch += 1;
-        if let Err(error) = self.send(records).await {
-            let _ = self.outbound.abort().await; // the next holder's InitProducerId does it otherwise
-            return Err(error.into());
-        }
-        self.crash.here(crash::RELAY_AFTER_SEND);
-        self.commit().await?;
-        self.crash.here(crash::RELAY_AFTER_ACK);
-        let mut receipts = self.outbound.receipts();
-        receipts.sort_by_key(|receipt| receipt.number);
-        Ok(receipts)
-    }
-
-    async fn send(&self, records: &[Outgoing]) -> Result<(), Error> {
-        let before = self.outbound.tally();
-        let mut rest = records.iter().enumerate().peekable();
-        while rest.peek().is_some() {
-            let full = {
-                let mut door = self.outbound.door();
-                let mut full = false;
-                while let Some((number, record)) = rest.peek() {
-                    match record.append(&mut door, self.topics[&record.topic], *number as u64)? {
-                        Appended::Yes => drop(rest.next()),
-                        Appended::Full => {
-                            full = true;
-                            break;
-                        }
-                    }
-                }
-                full
+    fn tell_of(&self, records: &[Outgoing], receipts: &[Receipt]) {
+        for receipt in receipts {
+            let Some(record) = records.get(receipt.number as usize) else { continue };
+            let offset = match receipt.outcome {
+                Ended::Acknowledged(offset) => offset,
+                _ => None,
             };
-            if full {
-                self.outbound.room().await?;
-            }
+            let (topic, partition) = (Arc::clone(&receipt.topic), receipt.partition);
+            (self.tell)(Told::Published { record, topic, partition, offset });
         }
-        self.outbound.flush().await?;
-        let after = self.outbound.tally();
-        match after.error {
-            Some(error) if after.failed + after.unknown > before.failed + before.unknown => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    async fn commit(&self) -> Result<(), Error> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.outbound.commit().await {
-                Err(Error::TimedOut { .. }) if tries < COMMITS => {}
-                result => return result,
-            }
-        }
-    }
-
-    /// Gives the shard to whoever wants it next.
-    pub async fn release(self) -> Result<(), RelayError> {
-        Ok(self.store.release(&self.lease).await?)
     }
 }
 
@@ -258,6 +330,37 @@ impl Polling {
     }
 }
 
+/// Pauses after trouble: twice as long each time, up to a limit, and never the same for two that failed together.
+#[derive(Debug)]
+pub struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(Self::SHORTEST)
+    }
+}
+
+impl Backoff {
+    const SHORTEST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    pub fn pause(&mut self) -> Duration {
+        let pause = jitter(self.0);
+        self.0 = (self.0 * 2).min(Self::LONGEST);
+        pause
+    }
+
+    fn shortest(&self) -> Duration {
+        jitter(Self::SHORTEST)
+    }
+}
+
+/// Between half of it and the whole.
+pub fn jitter(pause: Duration) -> Duration {
+    let (_, random) = Uuid::new_v4().as_u64_pair();
+    pause / 2 + pause.mul_f64((random % 1024) as f64 / 2048.0)
+}
+
 /// Shared by everything that must be told to stop.
 pub type Stop = tokio_util::sync::CancellationToken;
 
@@ -267,13 +370,4 @@ pub async fn rest(pause: Duration, stop: &Stop) -> bool {
         () = stop.cancelled() => false,
         () = tokio::time::sleep(pause) => true,
     }
-}
-
-/// A reference to what a receipt says of its place.
-pub fn place(receipt: &Receipt) -> (Arc<str>, i32, Option<i64>) {
-    let offset = match receipt.outcome {
-        super::produce::Ended::Acknowledged(offset) => offset,
-        _ => None,
-    };
-    (Arc::clone(&receipt.topic), receipt.partition, offset)
 }

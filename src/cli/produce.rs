@@ -387,7 +387,7 @@ fn json_receipt(receipt: &Receipt) -> serde_json::Value {
         "offset": offset,
     });
     if let Some(error) = error {
-        json["error"] = error.clone().into();
+        json["error"] = error.to_string().into();
     }
     json
 }

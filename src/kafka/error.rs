@@ -166,7 +166,13 @@ impl Code {
     pub const FENCED_MEMBER_EPOCH: Code = Code(110);
     pub const UNRELEASED_INSTANCE_ID: Code = Code(111);
     pub const STALE_MEMBER_EPOCH: Code = Code(113);
+    pub const MESSAGE_TOO_LARGE: Code = Code(10);
     pub const INVALID_TOPIC: Code = Code(17);
+    pub const RECORD_LIST_TOO_LARGE: Code = Code(18);
+    pub const TOPIC_AUTHORIZATION_FAILED: Code = Code(29);
+    pub const INVALID_TIMESTAMP: Code = Code(32);
+    pub const POLICY_VIOLATION: Code = Code(44);
+    pub const INVALID_RECORD: Code = Code(87);
     pub const TOPIC_ALREADY_EXISTS: Code = Code(36);
     pub const INVALID_PARTITIONS: Code = Code(37);
     pub const INVALID_REPLICATION_FACTOR: Code = Code(38);

@@ -1,16 +1,18 @@
 //! The demonstration: the whole flow, narrated, with what the pattern is for.
 
+use std::sync::{Mutex, PoisonError};
+
 use uuid::Uuid;
 
 use super::{
     Handled, OrderError, Orders, Step,
-    publish::{self, Told, publish},
+    publish::{self, publish},
     replay,
 };
 use crate::{
     app::{
         crash::Crash,
-        relay::{RelayError, Stop, make_topics, prefixed},
+        relay::{Options, RelayError, Stop, Told, make_topics, prefixed},
     },
     kafka::{Cluster, Error},
     patterns::{
@@ -223,14 +225,15 @@ impl Demo {
     }
 
     async fn publish(&self, tell: Tell<'_>) -> Result<(), DemoError> {
-        let options = publish::Options { prefix: self.prefix.clone(), once: true, ..publish::Options::default() };
-        let mut say = |told| {
-            if let Told::Step(step) = told {
-                tell(step);
-            }
+        let options = Options { prefix: self.prefix.clone(), once: true, ..Options::default() };
+        let steps = Mutex::new(Vec::new());
+        let say = |told: Told<'_>| {
+            let mut steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
+            steps.extend(Step::published(&told));
         };
         let store = self.orders.store();
-        publish(store, &self.cluster, &options, &self.crash, &self.stop, &mut say).await?;
+        publish(store, &self.cluster, &options, &self.crash, &self.stop, &say).await?;
+        steps.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().for_each(tell);
         Ok(())
     }
 

@@ -12,19 +12,19 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Step;
 use crate::{
     app::{
-        crash::{self, Crash},
-        relay::{LEASE, Outgoing, Polling, RelayError, Shard, Stop, place, prefixed, rest},
+        crash::Crash,
+        relay::{Options, Outgoing, Refusal, RelayError, Run, Source, Stop, Tell, Told, prefixed, rest},
     },
-    kafka::{Cluster, Error},
+    kafka::Cluster,
     patterns::{
         envelope::{Envelope, REPLAY_HEADER},
         event_sourcing::{Metadata, NewEvent, RecordedEvent},
         order::{OrderEvent, topic_of},
+        outbox,
     },
-    store::{Store, StoreError},
+    store::{Lease, Store, StoreError},
 };
 
 /// The shard's name: of its lease, its checkpoint, and in its transactional id.
@@ -33,53 +33,6 @@ pub const SHARD: &str = "event-log";
 pub const TOPICS: [&str; 3] = ["orders", "payments", "shipments"];
 /// Who publishes, in the envelope.
 const SOURCE: &str = "/kafkalab/es";
-/// After trouble the next try waits this long.
-const AFTER_TROUBLE: Duration = Duration::from_millis(500);
-
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Before the topics' names.
-    pub prefix: String,
-    /// Events of a transaction at most.
-    pub batch: usize,
-    /// End when everything is published.
-    pub once: bool,
-    /// The longest pause between two looks at the log.
-    pub every: Duration,
-    /// How long a broker or a store may be away with `once`.
-    pub patience: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let (every, patience) = (Duration::from_millis(200), Duration::from_secs(30));
-        Self { prefix: String::new(), batch: 5000, once: false, every, patience }
-    }
-}
-
-impl Options {
-    /// What takes longer than a lease is of no use to whoever held it; and with `once` somebody waits for the end.
-    async fn within<T>(
-        &self,
-        action: &str,
-        work: impl Future<Output = Result<T, RelayError>>,
-    ) -> Result<T, RelayError> {
-        let limit = if self.once { self.patience.min(LEASE) } else { LEASE };
-        let late = |_| Error::TimedOut { action: action.to_owned(), limit, last_try: None };
-        tokio::time::timeout(limit, work).await.map_err(late)?
-    }
-}
-
-/// What a publisher says while it works.
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "told and dropped; a box would be an allocation per event")]
-pub enum Told {
-    Step(Step),
-    /// Another one holds the lease.
-    Waits,
-    /// Something is away; it tries again.
-    Trouble(String),
-}
 
 /// Publishes until it is told to stop, or with `once` until the end of the log. Gives how many events went out.
 ///
@@ -92,134 +45,97 @@ pub async fn publish(
     options: &Options,
     crash: &Crash,
     stop: &Stop,
-    tell: &mut dyn FnMut(Told),
+    tell: Tell<'_>,
 ) -> Result<u64, RelayError> {
-    let mut published = 0;
-    let mut trouble: Option<std::time::Instant> = None;
-    let mut waits = false;
-    while !stop.is_cancelled() {
-        let taken = options.within("taking over the publishing", Shard::take(store, cluster, SHARD, crash)).await;
-        let held = match taken {
-            Ok(Some(mut shard)) => {
-                waits = false;
-                let mut tell = |told| {
-                    trouble = None;
-                    tell(told);
-                };
-                match follow(&mut shard, store, options, crash, stop, &mut tell, &mut published).await {
-                    Ok(()) => {
-                        shard.release().await?;
-                        return Ok(published);
-                    }
-                    Err(error) => Err((error, Some(shard))),
-                }
+    let mut log = Log {
+        store: store.clone(),
+        prefix: options.prefix.clone(),
+        once: options.once,
+        checkpoint: 0,
+        events: Vec::new(),
+        last: 0,
+    };
+    Run { store, cluster, options, crash, stop, tell }.relay(&mut log).await
+}
+
+/// The log behind a checkpoint.
+struct Log {
+    store: Store,
+    prefix: String,
+    once: bool,
+    checkpoint: u64,
+    /// The batch that is on its way, and up to where it goes.
+    events: Vec<RecordedEvent>,
+    last: u64,
+}
+
+impl Source for Log {
+    fn shard(&self) -> &str {
+        SHARD
+    }
+
+    async fn claim(&mut self, _: &Stop) -> Result<bool, RelayError> {
+        // whoever holds it may have published everything
+        Ok(!self.once || waiting(&self.store).await? > 0)
+    }
+
+    async fn begin(&mut self) -> Result<(), RelayError> {
+        self.checkpoint = self.store.checkpoint(SHARD).await?;
+        Ok(())
+    }
+
+    async fn next(&mut self, lease: &Lease, limit: usize) -> Result<Vec<Outgoing>, RelayError> {
+        loop {
+            let events = self.store.read_all(self.checkpoint, limit).await?;
+            if events.is_empty() {
+                return Ok(Vec::new());
             }
-            // whoever holds it has published everything
-            Ok(None) if options.once && waiting(store).await.is_ok_and(|waiting| waiting == 0) => return Ok(published),
-            Ok(None) => {
-                if !std::mem::replace(&mut waits, true) {
-                    tell(Told::Waits);
-                }
-                Ok(())
+            let (last, records) = readable(&events, &self.prefix)?;
+            (self.events, self.last) = (events, last);
+            if !records.is_empty() {
+                return Ok(records);
             }
-            Err(error) => Err((error, None)),
+            self.mark(lease).await?; // the outbox carries all of them
+        }
+    }
+
+    async fn mark(&mut self, lease: &Lease) -> Result<(), RelayError> {
+        self.store.set_checkpoint(SHARD, self.last, lease).await?;
+        self.checkpoint = self.last;
+        Ok(())
+    }
+
+    /// None behind it may go before it: the publisher stops, and says at which event.
+    async fn refused(&mut self, refusals: Vec<Refusal>, _: &Lease) -> Result<Vec<Told<'static>>, RelayError> {
+        let refused = |refusal: Refusal| {
+            let event = self.events.iter().find(|event| event.position == refusal.place);
+            event.map(|event| poison(event, refusal.reason))
         };
-        if let Err((error, shard)) = held {
-            if let Some(shard) = shard {
-                let _ = shard.release().await; // it ends by itself otherwise
-            }
-            if !error.is_transient() {
-                return Err(error);
-            }
-            let since = *trouble.get_or_insert_with(std::time::Instant::now);
-            if options.once && since.elapsed() > options.patience {
-                return Err(error);
-            }
-            tell(Told::Trouble(error.to_string()));
-        }
-        rest(AFTER_TROUBLE, stop).await;
+        refusals.into_iter().find_map(refused).map_or(Ok(Vec::new()), Err)
     }
-    Ok(published)
+
+    async fn rest(&mut self, pause: Duration, stop: &Stop) {
+        rest(pause, stop).await;
+    }
 }
 
-async fn follow(
-    shard: &mut Shard,
-    store: &Store,
-    options: &Options,
-    crash: &Crash,
-    stop: &Stop,
-    tell: &mut dyn FnMut(Told),
-    published: &mut u64,
-) -> Result<(), RelayError> {
-    // after the fence: whoever moved it before cannot move it any more
-    let mut checkpoint = store.checkpoint(SHARD).await?;
-    let mut polling = Polling::new(options.every);
-    while !stop.is_cancelled() {
-        let events = store.read_all(checkpoint, options.batch).await?;
-        if events.is_empty() {
-            if options.once {
-                return Ok(());
-            }
-            shard.renew().await?;
-            rest(polling.pause(), stop).await;
-            continue;
-        }
-        crash.here(crash::RELAY_AFTER_CLAIM);
-        polling.found();
-        let (events, records) = readable(events, &options.prefix)?;
-        let Some(last) = events.last().map(|event| event.position) else { continue };
-        let sent = options.within("publishing", shard.publish(&records)).await;
-        let receipts = sent.map_err(|error| blame(error, &events))?;
-        store.set_checkpoint(SHARD, last, shard.lease()).await?;
-        crash.here(crash::RELAY_AFTER_MARK);
-        checkpoint = last;
-        *published += events.len() as u64;
-        for receipt in &receipts {
-            let (Some(event), Some(record)) =
-                (events.get(receipt.number as usize), records.get(receipt.number as usize))
-            else {
-                continue;
-            };
-            let (topic, partition, offset) = place(receipt);
-            tell(Told::Step(Step::Published {
-                event: event.event_type.clone(),
-                topic: topic.to_string(),
-                partition,
-                offset,
-                key: record.key.clone(),
-                position: event.position,
-            }));
-        }
-    }
-    Ok(())
-}
-
-/// The events up to the first one that cannot be read, as records: what stands before it goes out.
+/// The events up to the first one that cannot be read, as records: what stands before it goes out. With the position up to
+/// which they go; events that the outbox carries are passed by.
 ///
 /// # Errors
 /// [`RelayError::Poison`] where that is the first one.
-fn readable(mut events: Vec<RecordedEvent>, prefix: &str) -> Result<(Vec<RecordedEvent>, Vec<Outgoing>), RelayError> {
-    let mut records = Vec::with_capacity(events.len());
-    for event in &events {
+fn readable(events: &[RecordedEvent], prefix: &str) -> Result<(u64, Vec<Outgoing>), RelayError> {
+    let (mut records, mut last) = (Vec::with_capacity(events.len()), None);
+    for event in events {
         match outgoing(event, prefix) {
-            Ok(record) => records.push(record),
-            Err(error) if records.is_empty() => return Err(error),
+            Ok((record, metadata)) if !outbox::is_carried(&metadata) => records.push(record),
+            Ok(_) => {}
+            Err(error) if last.is_none() => return Err(error),
             Err(_) => break, // it comes first in the next batch
         }
+        last = Some(event.position);
     }
-    events.truncate(records.len());
-    Ok((events, records))
-}
-
-/// A record that is refused for what it is would be refused for ever: the publisher stops, and names the event with which
-/// the batch begins, since a refusal does not say which of its records it is about.
-fn blame(error: RelayError, events: &[RecordedEvent]) -> RelayError {
-    match (error, events.first()) {
-        (RelayError::Broker(error @ Error::Invalid(_)), Some(first)) => {
-            poison(first, format!("it, or one behind it in its batch, was refused: {error}"))
-        }
-        (error, _) => error,
-    }
+    Ok((last.unwrap_or_default(), records))
 }
 
 fn poison(event: &RecordedEvent, cause: String) -> RelayError {
@@ -231,7 +147,7 @@ fn poison(event: &RecordedEvent, cause: String) -> RelayError {
 ///
 /// # Errors
 /// [`RelayError::Poison`]: an event of a type that is not known is never skipped.
-pub(super) fn outgoing(event: &RecordedEvent, prefix: &str) -> Result<Outgoing, RelayError> {
+pub(super) fn outgoing(event: &RecordedEvent, prefix: &str) -> Result<(Outgoing, Metadata), RelayError> {
     let (event_type, value, topic) = match topic_of(&event.event_type) {
         Some(topic) => (event.event_type.clone(), event.data.clone(), topic),
         None => {
@@ -241,21 +157,25 @@ pub(super) fn outgoing(event: &RecordedEvent, prefix: &str) -> Result<Outgoing, 
     };
     let metadata = Metadata::from_json(&event.metadata).unwrap_or_default();
     let subject = event.stream.strip_prefix("order-").unwrap_or(&event.stream);
-    let new = NewEvent { id: event.id, event_type, data: Vec::new(), metadata: Vec::new() };
+    let new = NewEvent { id: event.id, event_type: event_type.clone(), data: Vec::new(), metadata: Vec::new() };
     let envelope = Envelope::of(&new, &metadata, SOURCE, subject, event.version, event.recorded_at_ms);
-    Ok(Outgoing {
+    let headers = envelope.headers().into_iter().map(|(name, value)| (name.into(), value)).collect();
+    let record = Outgoing {
         topic: prefixed(prefix, topic),
         key: subject.to_owned(),
         value,
-        headers: envelope.headers(),
+        headers,
         timestamp: event.recorded_at_ms,
-    })
+        event_type,
+        place: event.position,
+    };
+    Ok((record, metadata))
 }
 
 /// The same as a repeat: handlers with effects outside of their own store pass it by.
 pub(super) fn replayed(event: &RecordedEvent, prefix: &str, replay: Uuid) -> Result<Outgoing, RelayError> {
-    let mut record = outgoing(event, prefix)?;
-    record.headers.push((REPLAY_HEADER, replay.to_string()));
+    let (mut record, _) = outgoing(event, prefix)?;
+    record.headers.push((REPLAY_HEADER.into(), replay.to_string()));
     Ok(record)
 }
 

@@ -1,14 +1,20 @@
 //! `es publish`: the log to Kafka.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use color_eyre::Result;
 
 use super::{Options, relayed, steps::Narrator};
 use crate::{
     app::{
-        event_sourcing::publish::{self, Told, publish},
-        relay::{make_topics, prefixed},
+        event_sourcing::{
+            Step,
+            publish::{self, publish},
+        },
+        relay::{self, Told, make_topics, prefixed},
     },
     cli::{exit::Exit, session::Session, words::counted},
 };
@@ -49,7 +55,7 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
     if !made.is_empty() {
         session.say(&format!("made {}", made.join(", ")));
     }
-    let options_of = publish::Options {
+    let options_of = relay::Options {
         prefix,
         batch: args.batch as usize,
         once: args.once,
@@ -59,24 +65,29 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
     if !args.once {
         session.say(&format!("following {}; Ctrl-C to stop", store.url()));
     }
-    let mut narrator = Narrator::new(session, options.json);
-    let mut trouble = false;
-    let mut tell = |told| match told {
-        Told::Step(step) => {
-            trouble = false;
-            narrator.tell(&step);
-        }
-        Told::Waits => session.say("another publisher holds the lease; waiting for it"),
-        Told::Trouble(cause) => {
-            if !std::mem::replace(&mut trouble, true) {
-                session.say(&format!("trying again: {cause}"));
+    let narrator = Mutex::new((Narrator::new(session, options.json), false));
+    let tell = |told: Told<'_>| {
+        let mut narrator = narrator.lock().unwrap_or_else(PoisonError::into_inner);
+        let (narrator, trouble) = &mut *narrator;
+        match told {
+            Told::Waits => session.say("another publisher holds the lease; waiting for it"),
+            Told::Trouble(cause) => {
+                if !std::mem::replace(trouble, true) {
+                    session.say(&format!("trying again: {cause}"));
+                }
+            }
+            told => {
+                *trouble = false;
+                if let Some(step) = Step::published(&told) {
+                    narrator.tell(&step);
+                }
             }
         }
     };
     let stop = session.stop.token();
     let published =
-        publish(&store, &cluster, &options_of, &options.crash(), &stop, &mut tell).await.map_err(relayed)?;
-    narrator.end()?;
+        publish(&store, &cluster, &options_of, &options.crash(), &stop, &tell).await.map_err(relayed)?;
+    narrator.into_inner().unwrap_or_else(PoisonError::into_inner).0.end()?;
     if session.stop.is_asked() {
         return Ok(session.stop.exit());
     }

@@ -71,7 +71,9 @@ pub(crate) struct Aborted {
 /// ```ignore
 /// while let Some(record) = records.next()? { /* record lives until the next call */ }
 /// ```
-#[derive(Debug)]
+///
+/// A clone that was made before the first record begins there again; the bytes are shared.
+#[derive(Clone, Debug)]
 pub struct Records {
     bytes: Bytes,
     /// Only offsets in `from..until` are handed out.

@@ -1,0 +1,244 @@
+//! The loop of every handler: records in, one transaction of inbox, states and outbox, then the offsets.
+//!
+//! ```text
+//! member of a group --> batch.rs: decode, drop what the inbox has, load the states, handle (pure)
+//!                             --> one transaction --> offsets
+//!                             --> poison --> <topic>.dlt, acknowledged before the offsets
+//! ```
+//!
+//! What a handler is stands in [`crate::patterns::inbox`]; to write one is one file and a call of [`run`].
+//!
+//! # The guarantee
+//! The effect of a message happens once, however often its record comes: its id is inserted in the transaction of the
+//! effect. Records are at-least-once, dead letters too. Order: the messages of one entity take effect in the order of their
+//! partition. Nothing is promised between partitions.
+
+mod batch;
+
+use std::time::{Duration, Instant};
+
+use self::batch::Batch;
+use super::{
+    dead_letters::{DeadLetters, SendError},
+    relay::{Backoff, Stop, prefixed, rest},
+};
+use crate::{
+    kafka::{Chunk, Cluster, ConsumerConfig, Error, GroupConfig, GroupConsumer, GroupEvent, Notice, TopicPartition},
+    patterns::inbox::Handler,
+    store::{Store, StoreError},
+};
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Before the topics' names.
+    pub prefix: String,
+    /// The group; the handler's name where none is given.
+    pub group: Option<String>,
+    /// Records of a transaction at most.
+    pub batch: usize,
+    /// End when everything that is there now is handled.
+    pub once: bool,
+    /// How long brokers or the store may be away with `once`.
+    pub patience: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { prefix: String::new(), group: None, batch: 2000, once: false, patience: Duration::from_secs(30) }
+    }
+}
+
+/// Why a handler does not go on by itself. What was not committed comes again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HandlerError {
+    #[error(transparent)]
+    Broker(#[from] Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    DeadLetters(#[from] SendError),
+}
+
+impl HandlerError {
+    /// Worth another try after a pause.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            HandlerError::Broker(error) => error.is_transient(),
+            // a disk that is full is somebody's to clear, and no record's fault
+            HandlerError::Store(error) => {
+                error.is_transient() || matches!(error, StoreError::DiskFull { .. } | StoreError::Disk { .. })
+            }
+            HandlerError::DeadLetters(error) => error.is_transient(),
+        }
+    }
+}
+
+/// What a handler says while it works.
+#[derive(Clone, Debug)]
+pub enum Told<'a> {
+    /// The member has these now.
+    Assigned(Vec<TopicPartition>),
+    Revoked(Vec<TopicPartition>),
+    /// A record, as it was handled.
+    Record { partition: &'a TopicPartition, offset: i64, message: &'a str, what: What<'a> },
+    /// A transaction is committed.
+    Committed { records: usize, effects: usize },
+    /// Something is away; it tries again.
+    Trouble(String),
+    Notice(Notice),
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What<'a> {
+    /// Took effect, and brought so many new messages.
+    Effect { messages: usize },
+    /// The inbox had it.
+    Repeat,
+    /// Not for this handler.
+    PassedBy,
+    /// Put aside, for this reason.
+    Dead(&'a str),
+}
+
+/// Somebody who listens.
+pub type Tell<'a> = &'a (dyn Fn(Told<'_>) + Send + Sync);
+
+/// What was handled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub records: u64,
+    pub effects: u64,
+    pub repeats: u64,
+    pub dead: u64,
+}
+
+/// Runs a handler as a member of its group until it is told to stop, or with `once` until the end of what is there.
+///
+/// # Errors
+/// What does not pass; with `once` also what lasts longer than [`Options::patience`].
+pub async fn run(
+    handler: &dyn Handler,
+    store: &Store,
+    cluster: &Cluster,
+    options: &Options,
+    stop: &Stop,
+    tell: Tell<'_>,
+) -> Result<Report, HandlerError> {
+    let group = options.group.clone().unwrap_or_else(|| handler.name().to_owned());
+    let mut topics = Vec::new();
+    for topic in handler.topics() {
+        topics.push(cluster.topic(&prefixed(&options.prefix, topic)).await?.name.clone());
+    }
+    let mut config = GroupConfig::new(group.as_str(), topics);
+    config.until_end = options.once;
+    config.consumer = ConsumerConfig { patience: options.once.then_some(options.patience), ..ConsumerConfig::default() };
+    let dead = DeadLetters::open(cluster.clone(), &group).await?;
+    let mut member = GroupConsumer::join(cluster.clone(), config)?;
+    let mut handling = Loop { handler, store, options, stop, tell, dead, report: Report::default() };
+    let outcome = handling.run(&mut member).await;
+    let closed = member.close().await;
+    outcome?;
+    closed?;
+    Ok(handling.report)
+}
+
+struct Loop<'a> {
+    handler: &'a dyn Handler,
+    store: &'a Store,
+    options: &'a Options,
+    stop: &'a Stop,
+    tell: Tell<'a>,
+    dead: DeadLetters,
+    report: Report,
+}
+
+impl Loop<'_> {
+    async fn run(&mut self, member: &mut GroupConsumer) -> Result<(), HandlerError> {
+        while let Some(chunks) = self.gather(member).await? {
+            if !self.handle(&chunks).await? {
+                return Ok(()); // told to stop: nothing of this was committed
+            }
+            for chunk in &chunks {
+                member.processed(&chunk.partition, chunk.next_offset);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is there, up to a batch; `None` at the end.
+    async fn gather(&self, member: &mut GroupConsumer) -> Result<Option<Vec<Chunk>>, HandlerError> {
+        let (mut chunks, mut bytes): (Vec<Chunk>, usize) = (Vec::new(), 0);
+        // about a batch of ordinary records: how many there are is known when they are read
+        let enough = self.options.batch.saturating_mul(200);
+        loop {
+            let event = if chunks.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return Ok(None),
+                    event = member.next() => match event? {
+                        Some(event) => event,
+                        None => return Ok(None),
+                    },
+                }
+            } else {
+                match member.try_next()? {
+                    Some(event) => event,
+                    None => return Ok(Some(chunks)),
+                }
+            };
+            match event {
+                GroupEvent::Records(chunk) => {
+                    bytes += chunk.records.bytes();
+                    chunks.push(chunk);
+                    if bytes >= enough {
+                        return Ok(Some(chunks));
+                    }
+                }
+                GroupEvent::Revoked(partitions) | GroupEvent::Lost(partitions) => {
+                    // their new owner reads them
+                    chunks.retain(|chunk| !partitions.contains(&chunk.partition));
+                    (self.tell)(Told::Revoked(partitions));
+                }
+                GroupEvent::Assigned { partitions, .. } => (self.tell)(Told::Assigned(partitions)),
+                GroupEvent::Notice(notice) => (self.tell)(Told::Notice(notice)),
+            }
+        }
+    }
+
+    /// Until all of it has taken effect or is put aside; false where it was told to stop before.
+    async fn handle(&mut self, chunks: &[Chunk]) -> Result<bool, HandlerError> {
+        let mut records = chunks.iter().map(|chunk| (chunk, chunk.records.clone())).collect();
+        loop {
+            let batch = Batch::read(self.handler, &self.options.prefix, &mut records, self.options.batch)?;
+            if batch.is_empty() {
+                return Ok(true);
+            }
+            if !self.settle(batch).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Tries until it is done.
+    async fn settle(&mut self, mut batch: Batch<'_>) -> Result<bool, HandlerError> {
+        let (mut backoff, mut since) = (Backoff::default(), None);
+        loop {
+            let error = match batch.commit(self.handler, self.store, &mut self.dead).await {
+                Ok(()) => {
+                    batch.tell(self.tell, &mut self.report);
+                    return Ok(true);
+                }
+                Err(error) => error,
+            };
+            let since = *since.get_or_insert_with(Instant::now);
+            if !error.is_transient() || (self.options.once && since.elapsed() > self.options.patience) {
+                return Err(error);
+            }
+            (self.tell)(Told::Trouble(error.to_string()));
+            if !rest(backoff.pause(), self.stop).await {
+                return Ok(false);
+            }
+        }
+    }
+}
