@@ -30,15 +30,22 @@ const fn point(name: &'static str, proves: &'static str) -> CrashPoint {
 
 pub const APPEND_BEFORE_COMMIT: &str = "append.before-commit";
 pub const APPEND_AFTER_COMMIT: &str = "append.after-commit";
+pub const OUTBOX_BEFORE_COMMIT: &str = "outbox.before-commit";
+pub const OUTBOX_AFTER_COMMIT: &str = "outbox.after-commit";
 pub const RELAY_AFTER_CLAIM: &str = "relay.after-claim";
 pub const RELAY_AFTER_SEND: &str = "relay.after-send";
 pub const RELAY_AFTER_ACK: &str = "relay.after-ack";
 pub const RELAY_AFTER_MARK: &str = "relay.after-mark";
 
+pub const HANDLER_BEFORE_COMMIT: &str = "handler.before-commit";
+pub const HANDLER_AFTER_COMMIT: &str = "handler.after-commit";
+
 /// All of them, in the order in which an event meets them.
-pub const POINTS: [CrashPoint; 6] = [
+pub const POINTS: [CrashPoint; 10] = [
     point(APPEND_BEFORE_COMMIT, "what was not committed never happened: no event, nothing to publish"),
     point(APPEND_AFTER_COMMIT, "what was committed is published, although whoever wrote it was never told"),
+    point(OUTBOX_BEFORE_COMMIT, "what was not committed never happened: no order, and no message"),
+    point(OUTBOX_AFTER_COMMIT, "the message of what was committed is sent, although whoever ordered was never told"),
     point(RELAY_AFTER_CLAIM, "what was read and not sent is sent by the next relay"),
     point(RELAY_AFTER_SEND, "what was sent in an open transaction is never seen; the next relay sends it again"),
     point(
@@ -46,6 +53,11 @@ pub const POINTS: [CrashPoint; 6] = [
         "what was published and not marked is published again: at-least-once, with the same event ids",
     ),
     point(RELAY_AFTER_MARK, "what was marked is not sent again"),
+    point(HANDLER_BEFORE_COMMIT, "an effect that was not committed never happened: its record comes again"),
+    point(
+        HANDLER_AFTER_COMMIT,
+        "an effect that was committed happens once, although its record comes again: the inbox knows it",
+    ),
 ];
 
 /// Where this process dies, if anywhere. Clones count together.

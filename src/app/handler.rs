@@ -80,9 +80,17 @@ pub enum Told<'a> {
     Assigned(Vec<TopicPartition>),
     Revoked(Vec<TopicPartition>),
     /// A record, as it was handled.
-    Record { partition: &'a TopicPartition, offset: i64, message: &'a str, what: What<'a> },
+    Record {
+        partition: &'a TopicPartition,
+        offset: i64,
+        message: &'a str,
+        what: What<'a>,
+    },
     /// A transaction is committed.
-    Committed { records: usize, effects: usize },
+    Committed {
+        records: usize,
+        effects: usize,
+    },
     /// Something is away; it tries again.
     Trouble(String),
     Notice(Notice),
@@ -132,7 +140,8 @@ pub async fn run(
     }
     let mut config = GroupConfig::new(group.as_str(), topics);
     config.until_end = options.once;
-    config.consumer = ConsumerConfig { patience: options.once.then_some(options.patience), ..ConsumerConfig::default() };
+    config.consumer =
+        ConsumerConfig { patience: options.once.then_some(options.patience), ..ConsumerConfig::default() };
     let dead = DeadLetters::open(cluster.clone(), &group).await?;
     let mut member = GroupConsumer::join(cluster.clone(), config)?;
     let mut handling = Loop { handler, store, options, stop, tell, dead, report: Report::default() };

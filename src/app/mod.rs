@@ -19,8 +19,10 @@ pub use crate::kafka::{
 };
 pub use crate::{
     broker,
-    patterns::{envelope::rfc_3339, event_sourcing as log, money, order, sample},
-    store::{Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError},
+    patterns::{envelope::rfc_3339, event_sourcing as log, inbox, money, order, sample, stock},
+    store::{
+        Depth, OutboxRow, Status as OutboxStatus, Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError,
+    },
 };
 
 /// Reaches the cluster.

@@ -91,7 +91,8 @@ pub async fn relay(
     let run = Run { store, cluster, options, crash, stop: &done, tell };
     let mut shards: FuturesUnordered<_> = (0..SHARDS)
         .map(|number| {
-            let mut shard = OutboxShard::new(store.clone(), number, options, guide.share.subscribe(), guide.busy.subscribe());
+            let mut shard =
+                OutboxShard::new(store.clone(), number, options, guide.share.subscribe(), guide.busy.subscribe());
             let run = run.clone();
             async move { run.relay(&mut shard).await }
         })

@@ -231,12 +231,7 @@ impl Run<'_> {
     }
 
     /// Until it is told to stop, the shard is wanted elsewhere, or with `once` nothing waits.
-    async fn follow(
-        &self,
-        shard: &mut Shard,
-        source: &mut impl Source,
-        published: &mut u64,
-    ) -> Result<(), RelayError> {
+    async fn follow(&self, shard: &mut Shard, source: &mut impl Source, published: &mut u64) -> Result<(), RelayError> {
         source.begin().await?;
         let mut polling = Polling::new(self.options.every);
         while !self.stop.is_cancelled() && source.is_wanted() {

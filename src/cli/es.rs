@@ -5,23 +5,17 @@ mod demo;
 mod look;
 mod publish;
 mod replay;
-mod steps;
+pub(super) mod steps;
 
 use clap::Subcommand;
-use color_eyre::{Report, Result, Section, eyre::WrapErr};
+use color_eyre::{Report, Result, Section};
 
 use super::{
-    exit::{Exit, Usage},
+    exit::Exit,
+    pattern::{Options, order_id, relayed, usage},
     session::Session,
 };
-use crate::app::{
-    Store, StoreOptions, StoreUrl, UrlError,
-    crash::Crash,
-    event_sourcing::OrderError,
-    log::FoldError,
-    order::{OrderId, Rejection},
-    relay::RelayError,
-};
+use crate::app::{event_sourcing::OrderError, log::FoldError, order::Rejection};
 
 /// Event sourcing: what happened is kept, what is follows from it
 ///
@@ -47,29 +41,6 @@ pub struct Args {
     options: Options,
     #[command(subcommand)]
     part: Option<Part>,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Options of es and its parts")]
-pub struct Options {
-    /// The event log: sqlite:PATH or postgres://USER@HOST/DATABASE [default: a file in the user's data folder]
-    ///
-    /// The demonstration takes a temporary file where none is named. KAFKALAB_STORE and the setting `store` name one too; a
-    /// password belongs there, or into ~/.pgpass, and not into the command line.
-    #[arg(long, global = true, value_name = "URL")]
-    store: Option<String>,
-    /// Before the names of all topics
-    #[arg(long, global = true, value_name = "PREFIX")]
-    topic_prefix: Option<String>,
-    /// Who acts, for the audit [default: the user's name]
-    #[arg(long, global = true, value_name = "NAME")]
-    actor: Option<String>,
-    /// JSON, a line per step or one document
-    #[arg(short = 'J', long, global = true)]
-    json: bool,
-    /// Die here by SIGKILL: POINT[:NTH]; `kafkalab crash-points` lists them
-    #[arg(long, global = true, value_name = "POINT", env = "KAFKALAB_CRASH_AT")]
-    crash_at: Option<Crash>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,41 +74,8 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
     }
 }
 
-impl Options {
-    /// Read here and not by clap, which repeats what it cannot read: a password may be in it.
-    fn url(&self, session: &Session) -> Result<StoreUrl> {
-        match &self.store {
-            Some(text) => text.parse().map_err(|error: UrlError| usage(format!("--store: {error}"))),
-            None => Ok(session.settings.store.value.clone()),
-        }
-    }
-
-    async fn open(&self, session: &Session) -> Result<Store> {
-        self.open_at(&self.url(session)?).await
-    }
-
-    async fn open_at(&self, url: &StoreUrl) -> Result<Store> {
-        let options = StoreOptions { crash_point: self.crash().hook(), ..StoreOptions::default() };
-        Store::open_with(url, options).await.wrap_err("opening the store")
-    }
-
-    fn crash(&self) -> Crash {
-        self.crash_at.clone().unwrap_or_default()
-    }
-
-    fn prefix(&self, session: &Session) -> String {
-        self.topic_prefix.clone().unwrap_or_else(|| session.settings.topic_prefix.value.clone())
-    }
-
-    fn actor(&self) -> String {
-        let user = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-        let named = self.actor.clone().or_else(user).filter(|name| !name.is_empty());
-        named.unwrap_or_else(|| "unknown".to_owned())
-    }
-}
-
 /// The error with what to try next.
-fn explained(error: OrderError) -> Report {
+pub(super) fn explained(error: OrderError) -> Report {
     let hint = match &error {
         OrderError::WrongVersion { actual, .. } => {
             format!("somebody was quicker: look at it with `kafkalab es history`, and decide on version {actual}")
@@ -152,25 +90,4 @@ fn explained(error: OrderError) -> Report {
     };
     let report: Report = error.into();
     report.suggestion(hint)
-}
-
-/// The broker's errors as themselves: they have exit codes of their own.
-fn relayed(error: RelayError) -> Report {
-    match error {
-        RelayError::Broker(error) => error.into(),
-        RelayError::Store(error) => error.into(),
-        error @ RelayError::Poison { .. } => {
-            let report: Report = error.into();
-            report
-                .suggestion("nothing behind it is published until it can be: is there a newer kafkalab that knows it?")
-        }
-    }
-}
-
-fn order_id(text: &str) -> Result<OrderId, String> {
-    OrderId::new(text).map_err(|error| error.to_string())
-}
-
-fn usage(text: impl Into<String>) -> Report {
-    Usage(text.into()).into()
 }

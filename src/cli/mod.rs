@@ -17,7 +17,11 @@ mod given;
 mod groups;
 mod input;
 mod json_record;
+mod lab;
+mod narrator;
 mod offset;
+mod outbox;
+mod pattern;
 mod produce;
 mod security;
 mod session;
@@ -93,6 +97,7 @@ enum Command {
     Topics(topics::Args),
     Groups(groups::Args),
     Es(es::Args),
+    Outbox(outbox::Args),
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
     Config(config_show::Args),
@@ -146,6 +151,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Topics(args) => topics::run(args, &session).await,
             Command::Groups(args) => groups::run(args, &session).await,
             Command::Es(args) => es::run(args, &session).await,
+            Command::Outbox(args) => outbox::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),

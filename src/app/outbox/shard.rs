@@ -39,6 +39,12 @@ impl OutboxShard {
         Self { store, number, name: format!("outbox-{number}"), prefix, once, share, busy, word: 0, rows: Vec::new() }
     }
 
+    /// For whoever follows it by hand.
+    pub fn alone(store: Store, number: u64, options: &Options) -> Self {
+        let (share, busy) = (watch::channel(Share { place: 0, of: 1 }).1, watch::channel(Busy::default()).1);
+        Self::new(store, number, options, share, busy)
+    }
+
     fn is_busy(&mut self) -> bool {
         let busy = self.busy.borrow_and_update();
         busy.word > self.word && busy.shards.contains(&self.number)

@@ -15,7 +15,7 @@ use crate::{
             ShipmentId, UserId,
         },
     },
-    cli::{exit::Exit, session::Session, stdout, words::next_step},
+    cli::{exit::Exit, narrator::Narrator, session::Session, stdout, words::next_step},
 };
 
 /// Create an order: appends OrderCreated
@@ -166,7 +166,7 @@ async fn carry_out_on(
         stdout::write(format!("{order_id}\n").as_bytes())?;
         return Ok(Exit::OK);
     }
-    let mut narrator = steps::Narrator::new(session, false);
+    let mut narrator = Narrator::new(session, false);
     appended(&handled, &order_id, &mut |step| narrator.tell(&step));
     narrator.end()?;
     if handled.events.is_empty() {

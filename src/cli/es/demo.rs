@@ -1,36 +1,22 @@
 //! `es` alone: the narrated demonstration, self-contained.
 
-use std::{
-    fs::File,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use color_eyre::Result;
 
-use color_eyre::{Result, eyre::WrapErr, eyre::eyre};
-
-use super::{Options, explained, relayed, steps::Narrator};
+use super::{Options, explained, relayed};
 use crate::{
-    app::{
-        Cluster, StoreUrl,
-        event_sourcing::{
-            Orders,
-            demo::{Demo, DemoError},
-        },
+    app::event_sourcing::{
+        Orders,
+        demo::{Demo, DemoError},
     },
-    cli::{exit::Exit, session::Session},
+    cli::{exit::Exit, lab::Lab, narrator::Narrator, session::Session},
 };
-
-/// How long the broker that outlives a crash may take to start.
-const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
 pub async fn run(options: &Options, session: &Session) -> Result<Exit> {
-    let lab = Lab::prepare(options, session)?;
+    let lab = Lab::prepare("es", options, session)?;
     let (cluster, _broker) = lab.cluster(options, session).await?;
     let store = options.open_at(&lab.store).await?;
     if options.crash_at.is_some() {
-        lab.say_how_to_resume(options, session, &cluster);
+        lab.say_how_to_resume(["es publish --once", "es streams"], options, session, &cluster);
     }
     let demo = Demo {
         orders: Orders::new(store),
@@ -62,96 +48,4 @@ fn report(error: DemoError) -> color_eyre::Report {
         DemoError::Broker(error) => error.into(),
         error => error.into(),
     }
-}
-
-/// Where the demonstration takes place. A folder of its own is removed with it, unless a crash is wanted: then it is what
-/// there is to look at afterwards.
-struct Lab {
-    store: StoreUrl,
-    folder: Option<PathBuf>,
-    keep: bool,
-}
-
-impl Lab {
-    fn prepare(options: &Options, session: &Session) -> Result<Self> {
-        let keep = options.crash_at.is_some();
-        let named = options.store.is_some() || !session.settings.store_is_default();
-        if named && !keep {
-            return Ok(Self { store: options.url(session)?, folder: None, keep });
-        }
-        let folder = std::env::temp_dir().join(format!("kafkalab-es-{}", uuid::Uuid::now_v7().simple()));
-        std::fs::create_dir_all(&folder).wrap_err_with(|| format!("making {}", folder.display()))?;
-        let store = if named { options.url(session)? } else { StoreUrl::sqlite(folder.join("store.db")) };
-        session.say(&format!("store: {store}{}", if keep || named { "" } else { " (temporary)" }));
-        Ok(Self { store, folder: Some(folder), keep })
-    }
-
-    /// The cluster that was named or that listens; otherwise a broker of its own. One that must outlive a crash is a
-    /// process of its own.
-    async fn cluster(
-        &self,
-        options: &Options,
-        session: &Session,
-    ) -> Result<(Cluster, Option<crate::app::broker::EmbeddedBroker>)> {
-        match (&self.folder, options.crash_at.is_some() && !session.settings.brokers_are_named()) {
-            (Some(folder), true) => match session.try_connect().await {
-                Some(cluster) => Ok((cluster, None)),
-                None => Ok((outliving_broker(folder, session).await?, None)),
-            },
-            _ => session.connect_or_host().await,
-        }
-    }
-
-    fn say_how_to_resume(&self, options: &Options, session: &Session, cluster: &Cluster) {
-        let point = options.crash().point().map_or("", |point| point.name);
-        let brokers: Vec<String> = cluster.bootstrap().iter().map(ToString::to_string).collect();
-        let (brokers, store) = (brokers.join(","), &self.store);
-        session.say(&format!("will die at {point}; store and broker live on. To resume:"));
-        session.say(&format!("  kafkalab es publish --once -b {brokers} --store {store}"));
-        session.say(&format!("  kafkalab es streams --store {store}"));
-        if let Some(pid) =
-            self.folder.as_deref().and_then(|folder| std::fs::read_to_string(folder.join("broker.pid")).ok())
-        {
-            session.say(&format!("and to clear up: kill {}", pid.trim()));
-        }
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        if let Some(folder) = self.folder.as_deref().filter(|_| !self.keep) {
-            let _ = std::fs::remove_dir_all(folder); // the system's cleaner finds it otherwise
-        }
-    }
-}
-
-/// The embedded broker as a process that does not end with this one.
-async fn outliving_broker(folder: &Path, session: &Session) -> Result<Cluster> {
-    let log = folder.join("broker.log");
-    let words = File::create(&log).wrap_err_with(|| format!("making {}", log.display()))?;
-    let child = Command::new(std::env::current_exe()?)
-        .args(["broker", "--port", "0", "--dir"])
-        .arg(folder.join("broker"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(words)
-        .process_group(0) // Ctrl-C is for the demonstration
-        .spawn()
-        .wrap_err("starting a broker")?;
-    std::fs::write(folder.join("broker.pid"), format!("{}\n", child.id()))?;
-    let deadline = Instant::now() + STARTED_WITHIN;
-    let address = loop {
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
-        let found = said.split_once("embedded broker on ").and_then(|(_, rest)| rest.split_once(';'));
-        if let Some((address, _)) = found {
-            break address.to_owned();
-        }
-        if Instant::now() > deadline {
-            return Err(eyre!("the broker does not start; {} has its words", log.display()));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    session
-        .say(&format!("no broker named and none on localhost:9092: started one on {address}, in {}", folder.display()));
-    session.connect_to(&address).await
 }

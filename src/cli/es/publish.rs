@@ -7,7 +7,7 @@ use std::{
 
 use color_eyre::Result;
 
-use super::{Options, relayed, steps::Narrator};
+use super::{Options, relayed};
 use crate::{
     app::{
         event_sourcing::{
@@ -16,7 +16,7 @@ use crate::{
         },
         relay::{self, Told, make_topics, prefixed},
     },
-    cli::{exit::Exit, session::Session, words::counted},
+    cli::{exit::Exit, narrator::Narrator, session::Session, words::counted},
 };
 
 /// Follow the log and publish each event: at-least-once, in order per order
@@ -85,8 +85,7 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
         }
     };
     let stop = session.stop.token();
-    let published =
-        publish(&store, &cluster, &options_of, &options.crash(), &stop, &tell).await.map_err(relayed)?;
+    let published = publish(&store, &cluster, &options_of, &options.crash(), &stop, &tell).await.map_err(relayed)?;
     narrator.into_inner().unwrap_or_else(PoisonError::into_inner).0.end()?;
     if session.stop.is_asked() {
         return Ok(session.stop.exit());

@@ -1,0 +1,94 @@
+//! What the patterns' commands share: where their store is, who acts, where they die, and how their errors are said.
+
+use color_eyre::{Report, Result, Section, eyre::WrapErr};
+
+use super::{exit::Usage, session::Session};
+use crate::app::{
+    Store, StoreOptions, StoreUrl, UrlError,
+    crash::Crash,
+    order::OrderId,
+    relay::{RelayError, prefixed},
+};
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of the pattern and its parts")]
+pub struct Options {
+    /// The store: sqlite:PATH or postgres://USER@HOST/DATABASE [default: a file in the user's data folder]
+    ///
+    /// The demonstration takes a temporary file where none is named. KAFKALAB_STORE and the setting `store` name one too; a
+    /// password belongs there, or into ~/.pgpass, and not into the command line.
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// Before the names of all topics
+    #[arg(long, global = true, value_name = "PREFIX")]
+    pub topic_prefix: Option<String>,
+    /// Who acts, for the audit [default: the user's name]
+    #[arg(long, global = true, value_name = "NAME")]
+    actor: Option<String>,
+    /// JSON, a line per step or one document
+    #[arg(short = 'J', long, global = true)]
+    pub json: bool,
+    /// Die here by SIGKILL: POINT[:NTH]; `kafkalab crash-points` lists them
+    #[arg(long, global = true, value_name = "POINT", env = "KAFKALAB_CRASH_AT")]
+    pub crash_at: Option<Crash>,
+}
+
+impl Options {
+    /// Read here and not by clap, which repeats what it cannot read: a password may be in it.
+    pub fn url(&self, session: &Session) -> Result<StoreUrl> {
+        match &self.store {
+            Some(text) => text.parse().map_err(|error: UrlError| usage(format!("--store: {error}"))),
+            None => Ok(session.settings.store.value.clone()),
+        }
+    }
+
+    pub async fn open(&self, session: &Session) -> Result<Store> {
+        self.open_at(&self.url(session)?).await
+    }
+
+    pub async fn open_at(&self, url: &StoreUrl) -> Result<Store> {
+        let options = StoreOptions { crash_point: self.crash().hook(), ..StoreOptions::default() };
+        Store::open_with(url, options).await.wrap_err("opening the store")
+    }
+
+    pub fn crash(&self) -> Crash {
+        self.crash_at.clone().unwrap_or_default()
+    }
+
+    pub fn prefix(&self, session: &Session) -> String {
+        self.topic_prefix.clone().unwrap_or_else(|| session.settings.topic_prefix.value.clone())
+    }
+
+    pub fn actor(&self) -> String {
+        let user = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let named = self.actor.clone().or_else(user).filter(|name| !name.is_empty());
+        named.unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// The topics' names on the wire.
+    pub fn topics(&self, session: &Session, topics: &[&str]) -> Vec<String> {
+        let prefix = self.prefix(session);
+        topics.iter().map(|topic| prefixed(&prefix, topic)).collect()
+    }
+}
+
+/// The broker's errors as themselves: they have exit codes of their own.
+pub fn relayed(error: RelayError) -> Report {
+    match error {
+        RelayError::Broker(error) => error.into(),
+        RelayError::Store(error) => error.into(),
+        error @ RelayError::Poison { .. } => {
+            let report: Report = error.into();
+            report
+                .suggestion("nothing behind it is published until it can be: is there a newer kafkalab that knows it?")
+        }
+    }
+}
+
+pub fn order_id(text: &str) -> Result<OrderId, String> {
+    OrderId::new(text).map_err(|error| error.to_string())
+}
+
+pub fn usage(text: impl Into<String>) -> Report {
+    Usage(text.into()).into()
+}
