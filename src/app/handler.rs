@@ -56,7 +56,13 @@ pub enum HandlerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    DeadLetters(#[from] SendError),
+    DeadLetters(Box<SendError>),
+}
+
+impl From<SendError> for HandlerError {
+    fn from(error: SendError) -> Self {
+        HandlerError::DeadLetters(Box::new(error))
+    }
 }
 
 impl HandlerError {

@@ -92,7 +92,7 @@ fn explained(error: HandlerError) -> Report {
     match error {
         HandlerError::Broker(error) => error.into(),
         HandlerError::Store(error) => error.into(),
-        HandlerError::DeadLetters(error) => error.into(),
+        HandlerError::DeadLetters(error) => Report::new(*error),
     }
 }
 

@@ -135,8 +135,9 @@ const POINTS: [&str; 6] = [
 fn the_points_are_those_that_the_program_lists() {
     let listed = crate::harness::kafkalab(["crash-points", "-J"]).run().ok().text();
     let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
-    let names: Vec<_> = listed["crash_points"].as_array().expect("a list").iter().map(|point| &point["name"]).collect();
-    assert_eq!(names, POINTS);
+    let names = listed["crash_points"].as_array().expect("a list").iter().filter_map(|point| point["name"].as_str());
+    let of_the_log: Vec<_> = names.filter(|name| name.starts_with("append.") || name.starts_with("relay.")).collect();
+    assert_eq!(of_the_log, POINTS);
 }
 
 #[test]
