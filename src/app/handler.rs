@@ -23,7 +23,10 @@ use super::{
     relay::{Backoff, Stop, prefixed, rest},
 };
 use crate::{
-    kafka::{Chunk, Cluster, ConsumerConfig, Error, GroupConfig, GroupConsumer, GroupEvent, Notice, TopicPartition},
+    kafka::{
+        Admin, Chunk, Cluster, ConsumerConfig, Error, GroupConfig, GroupConsumer, GroupEvent, Isolation, Notice,
+        Offset, TopicPartition,
+    },
     patterns::inbox::Handler,
     store::{Store, StoreError},
 };
@@ -156,6 +159,21 @@ pub async fn run(
     outcome?;
     closed?;
     Ok(handling.report)
+}
+
+/// Lets a group begin behind everything that is there now: a fresh inbox is not to meet the records of an older run.
+///
+/// # Errors
+/// A group that somebody is in; what the brokers refuse.
+pub async fn begin_at_end(cluster: &Cluster, group: &str, topics: &[String]) -> Result<(), Error> {
+    let mut ends = Vec::new();
+    for topic in topics {
+        let topic = cluster.topic(topic).await?;
+        ends.extend((0..topic.count()).map(|number| (TopicPartition::new(topic.name.clone(), number), Offset::End)));
+    }
+    let offsets = cluster.resolve(&ends, Isolation::ReadUncommitted).await?;
+    let offsets = ends.into_iter().map(|(partition, _)| partition).zip(offsets).collect();
+    Admin::new(cluster.clone()).commit_offsets(group, &offsets).await
 }
 
 struct Loop<'a> {

@@ -24,7 +24,7 @@ use self::shard::OutboxShard;
 use super::{
     crash::Crash,
     event_sourcing::{Handled, OrderError, Orders},
-    relay::{LEASE, Options, RelayError, Run, Stop, Tell, Told},
+    relay::{LEASE, Options, Polling, RelayError, Run, Stop, Tell, Told},
 };
 use crate::{
     kafka::Cluster,
@@ -32,7 +32,7 @@ use crate::{
         order::OrderCommand,
         outbox::{self, SHARDS},
     },
-    store::Store,
+    store::{Status, Store},
 };
 
 /// Attempts before a row is parked that is refused for what it is, and might pass later.
@@ -64,6 +64,8 @@ pub struct Report {
 /// Relays until it is told to stop, or with `once` until nothing is left that can be published. The topics are there, or
 /// the broker makes them.
 ///
+/// `purge` is the age at which published rows are removed, from time to time.
+///
 /// Several relays share the shards; each has those for which its place among them fits. One that dies is noticed, and its
 /// shards are taken over, within [`LEASE`].
 ///
@@ -73,17 +75,19 @@ pub async fn relay(
     store: &Store,
     cluster: &Cluster,
     options: &Options,
+    purge: Option<Duration>,
     crash: &Crash,
     stop: &Stop,
     tell: Tell<'_>,
 ) -> Result<Report, RelayError> {
     let owner = Uuid::now_v7().to_string();
     let done = stop.child_token();
-    let guide = Guide {
+    let mut guide = Guide {
         owner: owner.clone(),
         store: store.clone(),
         once: options.once,
-        every: options.every,
+        purge,
+        polling: Polling::new(options.every),
         patience: options.patience,
         share: watch::Sender::new(Share::default()),
         busy: watch::Sender::new(Busy::default()),
@@ -151,7 +155,8 @@ struct Guide {
     owner: String,
     store: Store,
     once: bool,
-    every: Duration,
+    purge: Option<Duration>,
+    polling: Polling,
     patience: Duration,
     share: watch::Sender<Share>,
     busy: watch::Sender<Busy>,
@@ -159,7 +164,7 @@ struct Guide {
 
 impl Guide {
     /// Until it is told to stop, or with `once` until nothing waits any more.
-    async fn run(&self, stop: &Stop, tell: Tell<'_>) -> Result<(), RelayError> {
+    async fn run(&mut self, stop: &Stop, tell: Tell<'_>) -> Result<(), RelayError> {
         let mut signal = self.store.outbox_signal();
         let (mut seen, mut trouble): (Option<Instant>, Option<Instant>) = (None, None);
         loop {
@@ -188,13 +193,17 @@ impl Guide {
     }
 
     /// None: nothing is left to do. Otherwise how long nothing changes that nobody tells of.
-    async fn look(&self, seen: &mut Option<Instant>) -> Result<Option<Duration>, RelayError> {
+    async fn look(&mut self, seen: &mut Option<Instant>) -> Result<Option<Duration>, RelayError> {
         if seen.is_none_or(|seen| seen.elapsed() > LEASE / 5) {
             let relays = self.store.relay_is_alive(&self.owner, LEASE).await?;
             let place = relays.iter().position(|owner| *owner == self.owner).unwrap_or(0) as u64;
             let share = Share { place, of: relays.len().max(1) as u64 };
             self.share.send_if_modified(|old| std::mem::replace(old, share) != share);
             *seen = Some(Instant::now());
+            if let Some(age) = self.purge {
+                // some at a time: what waits is not to wait for it
+                self.store.outbox_purge_some(Status::Published, age).await?;
+            }
         }
         let due = self.store.outbox_unblock().await?;
         let busy: BTreeSet<u64> = self.store.outbox_busy().await?.into_iter().collect();
@@ -205,7 +214,10 @@ impl Guide {
         if is_busy {
             self.busy.send_modify(|old| *old = Busy { word: old.word + 1, shards: busy });
         }
-        let every = if self.once || is_busy { self.every.min(Duration::from_millis(50)) } else { self.every };
-        Ok(Some(due.map_or(every, |due| due.min(every))))
+        if is_busy {
+            self.polling.found();
+        }
+        let pause = self.polling.pause();
+        Ok(Some(due.map_or(pause, |due| due.min(pause))))
     }
 }

@@ -1,10 +1,15 @@
 //! What the patterns' commands share: where their store is, who acts, where they die, and how their errors are said.
 
+use std::time::Duration;
+
 use color_eyre::{Report, Result, Section, eyre::WrapErr};
 
-use super::{exit::Usage, session::Session};
+use super::{
+    exit::Usage,
+    session::{Session, duration},
+};
 use crate::app::{
-    Store, StoreOptions, StoreUrl, UrlError,
+    Cluster, Error, Store, StoreOptions, StoreUrl, UrlError,
     crash::Crash,
     order::OrderId,
     relay::{RelayError, prefixed},
@@ -91,4 +96,23 @@ pub fn order_id(text: &str) -> Result<OrderId, String> {
 
 pub fn usage(text: impl Into<String>) -> Report {
     Usage(text.into()).into()
+}
+
+/// A duration with days as well.
+pub fn age(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('d').map(str::parse::<u64>) {
+        Some(Ok(days)) if days <= 36_500 => Ok(Duration::from_secs(days * 86_400)),
+        _ => duration(text).map_err(|error| format!("{error}, or days such as 7d")),
+    }
+}
+
+/// Who gave up while a broker was away ends as if it had never been reached.
+pub fn gave_up(error: RelayError, cluster: &Cluster) -> RelayError {
+    match error {
+        RelayError::Broker(error) if error.is_transient() && !error.is_unreachable() => {
+            let addresses: Vec<String> = cluster.bootstrap().iter().map(ToString::to_string).collect();
+            Error::Unreachable { addresses: addresses.join(","), cause: error.to_string().into() }.into()
+        }
+        error => error,
+    }
 }

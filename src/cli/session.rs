@@ -86,6 +86,25 @@ impl Session {
         self.connect().await.ok()
     }
 
+    /// For who stays: a broker that is away is waited for, unless it is not to be. None: it was told to stop meanwhile.
+    pub async fn connect_or_wait(&self, waits: bool) -> Result<Option<Cluster>> {
+        let mut said = false;
+        loop {
+            match self.connect().await {
+                Err(error) if waits && super::exit::code(&error) == Exit::UNREACHABLE => {
+                    if !std::mem::replace(&mut said, true) {
+                        self.say(&format!("waiting for Kafka: {}", escape::text(&format!("{error:#}"))));
+                    }
+                }
+                outcome => return outcome.map(Some),
+            }
+            tokio::select! {
+                () = self.stop.asked() => return Ok(None),
+                () = tokio::time::sleep(A_MOMENT) => {}
+            }
+        }
+    }
+
     /// For demonstrations: the cluster that was named or that listens on `localhost:9092`; where there is none, a broker in
     /// this process, for as long as it lives.
     pub async fn connect_or_host(&self) -> Result<(Cluster, Option<EmbeddedBroker>)> {

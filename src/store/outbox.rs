@@ -379,6 +379,12 @@ impl Store {
         self.purge(PURGE[0], vec![status.code(), age(older_than)]).await
     }
 
+    /// The same for 20,000 rows at most.
+    pub async fn outbox_purge_some(&self, status: Status, older_than: Duration) -> Result<u64, StoreError> {
+        let values = [status.code(), age(older_than)];
+        Ok(self.database().rows(Access::Write, PURGE[0], values).await?.len() as u64)
+    }
+
     /// Forgets what was handled earlier. What comes again from before that is handled twice.
     pub async fn inbox_purge(&self, older_than: Duration) -> Result<u64, StoreError> {
         self.purge(PURGE[1], vec![age(older_than)]).await

@@ -133,12 +133,18 @@ impl Demo {
     pub async fn kafka_is_back(&self, cluster: &Cluster, tell: Tell<'_>) -> Result<(), DemoError> {
         let topics: Vec<String> = TOPICS.iter().map(|topic| prefixed(&self.prefix, topic)).collect();
         make_topics(cluster, &topics).await?;
+        handler::begin_at_end(cluster, &self.group(), &topics).await?;
         tell(Step::Part { title: "Kafka comes back, and the relay drains" });
         self.relay(cluster, tell).await?;
         self.depth(tell).await?;
         self.a_record_comes_twice(cluster, tell).await?;
         self.a_row_that_cannot_go(cluster, tell).await?;
         self.one_effect(cluster, tell).await
+    }
+
+    /// Of this store, and not of another demonstration's.
+    fn group(&self) -> String {
+        format!("reserve-stock-{}", self.orders.store().id())
     }
 
     async fn take(&self, product: &str, tell: Tell<'_>) -> Result<OrderId, DemoError> {
@@ -171,7 +177,7 @@ impl Demo {
         let say = |told: Told<'_>| {
             steps.lock().unwrap_or_else(PoisonError::into_inner).extend(published(&told));
         };
-        relay(self.orders.store(), cluster, &options, &self.crash, &self.stop, &say).await?;
+        relay(self.orders.store(), cluster, &options, None, &self.crash, &self.stop, &say).await?;
         steps.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().for_each(tell);
         Ok(())
     }
@@ -251,11 +257,10 @@ impl Demo {
     /// The consumer: a record twice, the effect once.
     async fn one_effect(&self, cluster: &Cluster, tell: Tell<'_>) -> Result<(), DemoError> {
         tell(Step::Part { title: "The consumer: a record twice, the effect once" });
-        // a group of its own: a fresh inbox is not to meet the records of an older run
         let store = self.orders.store();
         let options = handler::Options {
             prefix: self.prefix.clone(),
-            group: Some(format!("reserve-stock-{}", store.id())),
+            group: Some(self.group()),
             once: true,
             ..handler::Options::default()
         };

@@ -48,7 +48,7 @@ pub struct Args {
 
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {
     let store = options.open(session).await?;
-    let cluster = session.connect().await?;
+    let Some(cluster) = session.connect_or_wait(!args.once).await? else { return Ok(session.stop.exit()) };
     let prefix = options.prefix(session);
     let topics: Vec<String> = publish::TOPICS.iter().map(|topic| prefixed(&prefix, topic)).collect();
     let made = make_topics(&cluster, &topics).await?;

@@ -61,7 +61,7 @@ pub struct Stock {}
 
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {
     let store = options.open(session).await?;
-    let cluster = session.connect().await?;
+    let Some(cluster) = session.connect_or_wait(!args.once).await? else { return Ok(session.stop.exit()) };
     make_topics(&cluster, &options.topics(session, &TOPICS)).await?;
     let handler_options = handler::Options {
         prefix: options.prefix(session),

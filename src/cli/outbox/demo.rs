@@ -56,16 +56,23 @@ async fn narrated(
     options: &Options,
     session: &Session,
 ) -> Result<()> {
+    // who is to die says first how to go on, which needs the broker
+    let early = match options.crash_at {
+        Some(_) => Some(lab.cluster(options, session).await?),
+        None => None,
+    };
+    if let Some((cluster, _)) = &early {
+        lab.say_how_to_resume(["outbox relay --once", "outbox list"], options, session, cluster);
+    }
     demo.take_orders(&mut |step| narrator.tell(&step)).await.map_err(report)?;
-    if let Err(error) =
-        app::connect(vec![nobody()?], ConnectOptions { connect_timeout: IN_VAIN, ..Default::default() }).await
-    {
+    let in_vain = ConnectOptions { connect_timeout: IN_VAIN, ..ConnectOptions::default() };
+    if let Err(error) = app::connect(vec![nobody()?], in_vain).await {
         demo.kafka_is_away(&error, &mut |step| narrator.tell(&step));
     }
-    let (cluster, _broker) = lab.cluster(options, session).await?;
-    if options.crash_at.is_some() {
-        lab.say_how_to_resume(["outbox relay --once", "outbox list"], options, session, &cluster);
-    }
+    let (cluster, _broker) = match early {
+        Some(early) => early,
+        None => lab.cluster(options, session).await?,
+    };
     demo.kafka_is_back(&cluster, &mut |step| narrator.tell(&step)).await.map_err(report)
 }
 

@@ -12,8 +12,8 @@ use crate::{
     cli::{
         ask,
         exit::Exit,
-        pattern::{Options, usage},
-        session::{Session, duration},
+        pattern::{Options, age, usage},
+        session::Session,
         stdout,
         words::{counted, next_step},
     },
@@ -55,14 +55,6 @@ pub struct Purge {
     /// Inbox rows that are so old; none are removed without it
     #[arg(long, value_name = "TIME", value_parser = age)]
     inbox_older_than: Option<Duration>,
-}
-
-/// A duration with days as well.
-fn age(text: &str) -> Result<Duration, String> {
-    match text.strip_suffix('d').map(str::parse::<u64>) {
-        Some(Ok(days)) if days <= 36_500 => Ok(Duration::from_secs(days * 86_400)),
-        _ => duration(text).map_err(|error| format!("{error}, or days such as 7d")),
-    }
 }
 
 pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<Exit> {

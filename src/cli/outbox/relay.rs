@@ -10,7 +10,6 @@ use serde_json::json;
 
 use crate::{
     app::{
-        Cluster,
         outbox::{demo::TOPICS, relay},
         relay::{self, Told, make_topics},
     },
@@ -18,7 +17,7 @@ use crate::{
         escape,
         exit::Exit,
         narrator::short,
-        pattern::{Options, relayed},
+        pattern::{Options, age, gave_up, relayed},
         session::{Session, duration},
         stdout,
         words::counted,
@@ -50,17 +49,17 @@ pub struct Args {
     /// Rows of one transaction at most
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
+    /// Remove what was published so long ago, from time to time
+    #[arg(long, value_name = "TIME", value_parser = age, conflicts_with = "once")]
+    purge_older_than: Option<Duration>,
     /// Make no topics: rows for a topic that is not there are tried again, then parked
     #[arg(long)]
     no_create: bool,
 }
 
-/// Between two tries to reach Kafka, for who may wait.
-const AGAIN: Duration = Duration::from_secs(1);
-
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {
     let store = options.open(session).await?;
-    let Some(cluster) = cluster(args.once, session).await? else { return Ok(session.stop.exit()) };
+    let Some(cluster) = session.connect_or_wait(!args.once).await? else { return Ok(session.stop.exit()) };
     let topics = options.topics(session, &[TOPICS.as_slice(), &["payments", "shipments"]].concat());
     if !args.no_create {
         let made = make_topics(&cluster, &topics).await?;
@@ -81,7 +80,9 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
     let teller = Mutex::new(Teller { options, session, in_trouble: false, failed: None });
     let tell = |told: Told<'_>| teller.lock().unwrap_or_else(PoisonError::into_inner).tell(told);
     let stop = session.stop.token();
-    let report = relay(&store, &cluster, &relay_options, &options.crash(), &stop, &tell).await.map_err(relayed)?;
+    let crash = options.crash();
+    let relaying = relay(&store, &cluster, &relay_options, args.purge_older_than, &crash, &stop, &tell);
+    let report = relaying.await.map_err(|error| relayed(gave_up(error, &cluster)))?;
     if let Some(failed) = teller.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
         return Err(failed);
     }
@@ -97,25 +98,6 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
         return Ok(Exit::FAILURE);
     }
     Ok(Exit::OK)
-}
-
-/// With `once` a broker that is away is an error; otherwise it is waited for.
-async fn cluster(once: bool, session: &Session) -> Result<Option<Cluster>> {
-    let mut said = false;
-    loop {
-        match session.connect().await {
-            Err(error) if !once && crate::cli::exit::code(&error) == Exit::UNREACHABLE => {
-                if !std::mem::replace(&mut said, true) {
-                    session.say(&format!("waiting for Kafka: {}", escape::text(&format!("{error:#}"))));
-                }
-            }
-            outcome => return outcome.map(Some),
-        }
-        tokio::select! {
-            () = session.stop.asked() => return Ok(None),
-            () = tokio::time::sleep(AGAIN) => {}
-        }
-    }
 }
 
 struct Teller<'a> {
