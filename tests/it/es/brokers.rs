@@ -44,9 +44,14 @@ fn without_a_broker_it_says_so_and_nothing_is_lost() {
     place.done(&["create", "--price", "USD:9.99"]);
     let said = "error: connecting: no broker reachable at localhost:1: Connection refused (os error 111)\n\
                 hint: is the broker running, and is the address right? It comes from environment KAFKALAB_BROKERS\n";
-    for arguments in [&["publish", "--once"][..], &["publish"], &["replay"], &[]] {
+    for arguments in [&["publish", "--once"][..], &["replay"], &[]] {
         expect(place.es(arguments).env("KAFKALAB_BROKERS", "localhost:1"), 3, "", said);
     }
+    // who stays waits for it, and says so
+    let mut publisher = start(place.es(&["publish"]).env("KAFKALAB_BROKERS", "localhost:1"));
+    publisher.until_stderr_has("waiting for Kafka: connecting: no broker reachable at localhost:1: ");
+    publisher.signal(Signal::TERM);
+    assert_eq!(publisher.end().code(), 143);
     place.es(&["publish", "--once"]).run().ok();
     assert_eq!(judged(&place), 0);
 }
