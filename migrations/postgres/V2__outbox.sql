@@ -60,5 +60,7 @@ CREATE TABLE states (
     id      text   COLLATE "C" NOT NULL,
     version bigint NOT NULL,
     data    bytea  NOT NULL, -- JSON
+    due_ms  bigint,          -- when the handler wants to be asked again if nothing comes
     PRIMARY KEY (kind, id)
 );
+CREATE INDEX states_due ON states (kind, due_ms) WHERE due_ms IS NOT NULL;

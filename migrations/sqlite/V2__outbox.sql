@@ -51,5 +51,7 @@ CREATE TABLE states (
     id      TEXT    NOT NULL,
     version INTEGER NOT NULL,
     data    BLOB    NOT NULL, -- JSON
+    due_ms  INTEGER,          -- when the handler wants to be asked again if nothing comes
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX states_due ON states (kind, due_ms) WHERE due_ms IS NOT NULL;

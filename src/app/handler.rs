@@ -14,10 +14,11 @@
 //! partition. Nothing is promised between partitions.
 
 mod batch;
+mod timers;
 
 use std::time::{Duration, Instant};
 
-use self::batch::Batch;
+use self::{batch::Batch, timers::Timers};
 use super::{
     dead_letters::{DeadLetters, SendError},
     relay::{Backoff, Stop, prefixed, rest},
@@ -153,7 +154,8 @@ pub async fn run(
         ConsumerConfig { patience: options.once.then_some(options.patience), ..ConsumerConfig::default() };
     let dead = DeadLetters::open(cluster.clone(), &group).await?;
     let mut member = GroupConsumer::join(cluster.clone(), config)?;
-    let mut handling = Loop { handler, store, options, stop, tell, dead, report: Report::default() };
+    let timers = Timers::of(handler);
+    let mut handling = Loop { handler, store, options, stop, tell, dead, timers, report: Report::default() };
     let outcome = handling.run(&mut member).await;
     let closed = member.close().await;
     outcome?;
@@ -183,12 +185,20 @@ struct Loop<'a> {
     stop: &'a Stop,
     tell: Tell<'a>,
     dead: DeadLetters,
+    timers: Timers,
     report: Report,
 }
 
 impl Loop<'_> {
     async fn run(&mut self, member: &mut GroupConsumer) -> Result<(), HandlerError> {
-        while let Some(chunks) = self.gather(member).await? {
+        loop {
+            let pause = match self.timers.fire(self.handler, self.store).await {
+                Ok(pause) => pause,
+                // the records have their own way of waiting for a store
+                Err(error) if error.is_transient() => Timers::AGAIN,
+                Err(error) => return Err(error),
+            };
+            let Some(chunks) = self.gather(member, pause).await? else { return Ok(()) };
             if !self.handle(&chunks).await? {
                 return Ok(()); // told to stop: nothing of this was committed
             }
@@ -196,19 +206,21 @@ impl Loop<'_> {
                 member.processed(&chunk.partition, chunk.next_offset);
             }
         }
-        Ok(())
     }
 
-    /// What is there, up to a batch; `None` at the end.
-    async fn gather(&self, member: &mut GroupConsumer) -> Result<Option<Vec<Chunk>>, HandlerError> {
+    /// What is there, up to a batch; nothing where nothing has come for so long; `None` at the end.
+    async fn gather(&self, member: &mut GroupConsumer, pause: Duration) -> Result<Option<Vec<Chunk>>, HandlerError> {
         let (mut chunks, mut bytes): (Vec<Chunk>, usize) = (Vec::new(), 0);
         // about a batch of ordinary records: how many there are is known when they are read
         let enough = self.options.batch.saturating_mul(200);
+        let over = tokio::time::sleep(pause);
+        tokio::pin!(over);
         loop {
             let event = if chunks.is_empty() {
                 tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return Ok(None),
+                    () = &mut over => return Ok(Some(chunks)),
                     event = member.next() => match event? {
                         Some(event) => event,
                         None => return Ok(None),

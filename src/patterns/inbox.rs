@@ -42,6 +42,8 @@
 //!
 //! [`outbox`](super::outbox), the half before it; [`envelope`](super::envelope), where the id comes from.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::{envelope::Envelope, outbox::NewMessage};
@@ -71,6 +73,9 @@ pub struct Entity {
 pub struct Effects {
     /// The entity's new state, as JSON; `None` leaves it as it is.
     pub state: Option<Vec<u8>>,
+    /// With a state: ask again after this time, if nothing has come; see [`Handler::due`]. It is in the store, and outlives
+    /// whoever asked for it.
+    pub timer: Option<Duration>,
     /// New messages. They go into the outbox in the same transaction.
     pub messages: Vec<NewMessage>,
 }
@@ -106,6 +111,21 @@ pub trait Handler: Send + Sync {
     /// # Errors
     /// [`Poison`] where nothing ever can.
     fn handle(&self, state: Option<&[u8]>, message: &Message<'_>) -> Result<Effects, Poison>;
+
+    /// The kind of the states whose timers this handler sets; `None`: it sets none.
+    fn timers(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The timer of a state has run out, and nothing has come meanwhile. At-least-once, and guarded by the state's version:
+    /// of two that are asked at once one takes effect.
+    ///
+    /// # Errors
+    /// [`Poison`]: the timer is taken off, and the state stays as it is.
+    fn due(&self, entity: &Entity, state: &[u8]) -> Result<Effects, Poison> {
+        let _ = (entity, state);
+        Ok(Effects::default())
+    }
 }
 
 /// The id of the `nth` message that follows from a message: the same each time, so that a repeat is known as one.

@@ -11,6 +11,7 @@
 //! | [`inbox`] | handled twice, in effect once: handlers as pure functions |
 //! | [`stock`] | such a handler: reserves what was ordered |
 //! | [`dead_letter`] | what cannot be handled is put aside, and comes back when it can |
+//! | [`saga`] | several services, one process, and the way back |
 //! | [`sample`] | events to play with |
 
 pub mod dead_letter;
@@ -20,6 +21,7 @@ pub mod inbox;
 pub mod money;
 pub mod order;
 pub mod outbox;
+pub mod saga;
 pub mod sample;
 pub mod stock;
 

@@ -99,6 +99,6 @@ impl Handler for ReserveStock {
         let payload = serde_json::to_vec(&moved).map_err(Poison::new)?;
         let id = id_of(self.name(), message.envelope, 0);
         let messages = vec![NewMessage::by(&envelope, "stock", id, TOPIC, payload)];
-        Ok(Effects { state: Some(serde_json::to_vec(&state).map_err(Poison::new)?), messages })
+        Ok(Effects { state: Some(serde_json::to_vec(&state).map_err(Poison::new)?), messages, ..Effects::default() })
     }
 }

@@ -1,6 +1,9 @@
 //! The inbox, the states of handlers, and the one transaction in which a batch of records takes effect.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use super::{
     Store, StoreError,
@@ -17,6 +20,8 @@ pub struct StateWrite {
     /// The version that was read; 0 where there was none. Written is the next one.
     pub read: u64,
     pub data: Vec<u8>,
+    /// When it is due, from now on: see [`Store::states_due`].
+    pub due_in: Option<Duration>,
 }
 
 /// What a batch of records has brought about.
@@ -57,16 +62,23 @@ const RECEIVE: [&str; 2] = [
      ON CONFLICT DO NOTHING RETURNING message_id",
 ];
 const SAVE: [&str; 2] = [
-    "INSERT INTO states (kind, id, version, data) VALUES ($1, $2, $3, $4)
-     ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, data = excluded.data
+    "INSERT INTO states (kind, id, version, data, due_ms) VALUES ($1, $2, $3, $4, now_ms() + $5)
+     ON CONFLICT (kind, id) DO UPDATE
+     SET version = excluded.version, data = excluded.data, due_ms = excluded.due_ms
      WHERE states.version = excluded.version - 1 RETURNING id",
-    "INSERT INTO states (kind, id, version, data)
-     SELECT s.* FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bytea[]) s (kind, id, version, data)
+    "INSERT INTO states (kind, id, version, data, due_ms)
+     SELECT s.kind, s.id, s.version, s.data, now_ms() + s.due_in
+     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[]) s (kind, id, version, data, due_in)
      ORDER BY s.kind, s.id
-     ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, data = excluded.data
+     ON CONFLICT (kind, id) DO UPDATE
+     SET version = excluded.version, data = excluded.data, due_ms = excluded.due_ms
      WHERE states.version = excluded.version - 1 RETURNING id",
 ];
 const KINDS: &str = "SELECT id, version, data FROM states WHERE kind = $1 AND id > $2 ORDER BY kind, id LIMIT $3";
+
+const DUE: &str = "
+    SELECT id, version, data FROM states WHERE kind = $1 AND due_ms <= now_ms() ORDER BY kind, due_ms LIMIT $2";
+const NEXT_DUE: &str = "SELECT min(due_ms) - now_ms() FROM states WHERE kind = $1 AND due_ms IS NOT NULL";
 
 /// Where a process can be told to die.
 const POINTS: Points = ["handler.before-commit", "handler.after-commit"];
@@ -95,6 +107,19 @@ impl Store {
     ) -> Result<Vec<(String, (u64, Vec<u8>))>, StoreError> {
         let values = [kind.into(), after.into(), (limit as u64).into()];
         self.database().rows(Access::Read, KINDS, values).await?.into_iter().map(state).collect()
+    }
+
+    /// At most `limit` states of a kind that are due, the one that has been so longest first.
+    pub async fn states_due(&self, kind: &str, limit: usize) -> Result<Vec<(String, (u64, Vec<u8>))>, StoreError> {
+        let values = [kind.into(), (limit as u64).into()];
+        self.database().rows(Access::Read, DUE, values).await?.into_iter().map(state).collect()
+    }
+
+    /// How long it is until a state of a kind is due; `None` where none is to be.
+    pub async fn next_due(&self, kind: &str) -> Result<Option<Duration>, StoreError> {
+        let row = self.database().row(Access::Read, NEXT_DUE, [kind.into()]).await?;
+        let left = row.map_or(Ok(None), |row| row.optional_int(0))?;
+        Ok(left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0))))
     }
 
     /// The batch takes effect: the inbox's rows, the states, the new messages, all or none, durably.
@@ -140,15 +165,22 @@ const CONFLICT: &str = "conflict";
 
 fn save(states: Vec<StateWrite>) -> Each {
     let [sqlite, postgres] = SAVE;
-    let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for state in states {
         columns.0.push(state.entity.kind.to_owned());
         columns.1.push(state.entity.id);
         columns.2.push(bigint(state.read + 1));
         columns.3.push(state.data);
+        columns.4.push(state.due_in.map(|due| i64::try_from(due.as_millis()).unwrap_or(i64::MAX / 2)));
     }
-    let (kinds, ids, versions, data) = columns;
-    let columns = vec![Column::Texts(kinds), Column::Texts(ids), Column::Ints(versions), Column::Bytes(data)];
+    let (kinds, ids, versions, data, due) = columns;
+    let columns = vec![
+        Column::Texts(kinds),
+        Column::Texts(ids),
+        Column::Ints(versions),
+        Column::Bytes(data),
+        Column::OptionalInts(due),
+    ];
     Each { sqlite, postgres, values: Vec::new(), columns }
 }
 

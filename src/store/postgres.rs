@@ -409,6 +409,7 @@ impl ToSql for Column {
     fn to_sql(&self, of: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match self {
             Column::Ints(values) => values.to_sql_checked(of, out),
+            Column::OptionalInts(values) => values.to_sql_checked(of, out),
             Column::Texts(values) => values.to_sql_checked(of, out),
             Column::Options(values) => values.to_sql_checked(of, out),
             Column::Bytes(values) => values.to_sql_checked(of, out),

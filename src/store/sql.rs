@@ -43,6 +43,7 @@ pub(super) enum Value {
 #[derive(Clone, Debug)]
 pub(super) enum Column {
     Ints(Vec<i64>),
+    OptionalInts(Vec<Option<i64>>),
     Texts(Vec<String>),
     /// With rows that have none.
     Options(Vec<Option<String>>),
@@ -76,6 +77,7 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Column::Ints(values) => values.len(),
+            Column::OptionalInts(values) => values.len(),
             Column::Texts(values) => values.len(),
             Column::Options(values) => values.len(),
             Column::Bytes(values) => values.len(),

@@ -226,6 +226,7 @@ impl ToSql for Cell<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self.column {
             Column::Ints(values) => ValueRef::Integer(values[self.row]),
+            Column::OptionalInts(values) => values[self.row].map_or(ValueRef::Null, ValueRef::Integer),
             Column::Texts(values) => ValueRef::Text(values[self.row].as_bytes()),
             Column::Options(values) => {
                 values[self.row].as_ref().map_or(ValueRef::Null, |text| ValueRef::Text(text.as_bytes()))

@@ -1,6 +1,9 @@
 //! A batch of records on its way to its effect.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use super::{HandlerError, Report, Tell, Told, What};
 use crate::{
@@ -146,7 +149,7 @@ impl<'a> Batch<'a> {
         let mut states: HashMap<Entity, State> = HashMap::new();
         for (kind, ids) in wanted {
             for (id, (version, data)) in store.states(kind, ids.into_iter().collect()).await? {
-                states.insert(Entity { kind, id }, State { read: version, data: Some(data), is_new: false });
+                states.insert(Entity { kind, id }, State { read: version, data: Some(data), timer: None, is_new: false });
             }
         }
         let (mut taken, mut outbox) = (Vec::new(), Vec::new());
@@ -155,7 +158,7 @@ impl<'a> Batch<'a> {
         }
         let changed = states.into_iter().filter(|(_, state)| state.is_new);
         let states = changed
-            .filter_map(|(entity, state)| Some(StateWrite { entity, read: state.read, data: state.data? }))
+            .filter_map(|(entity, state)| Some(StateWrite { entity, read: state.read, data: state.data?, due_in: state.timer }))
             .collect();
         Ok(Handled { consumer, messages: taken, states, outbox })
     }
@@ -211,6 +214,7 @@ struct State {
     /// The version in the store; 0: none.
     read: u64,
     data: Option<Vec<u8>>,
+    timer: Option<Duration>,
     /// This batch has changed it.
     is_new: bool,
 }
@@ -255,10 +259,10 @@ impl Item<'_> {
         let state = states.get(entity).and_then(|state| state.data.as_deref());
         match handler.handle(state, &message.borrowed(unprefixed(self.chunk, prefix))) {
             Err(poison) => self.fate = dead(&poison),
-            Ok(Effects { state, messages }) => {
+            Ok(Effects { state, timer, messages }) => {
                 if let Some(data) = state {
-                    let known = states.entry(entity.clone()).or_insert(State { read: 0, data: None, is_new: false });
-                    (known.data, known.is_new) = (Some(data), true);
+                    let known = states.entry(entity.clone()).or_insert(State { read: 0, data: None, timer: None, is_new: false });
+                    (known.data, known.timer, known.is_new) = (Some(data), timer, true);
                 }
                 // a replay is to mend states, not to tell others once more
                 let messages = if message.is_replay { Vec::new() } else { messages };

@@ -22,6 +22,7 @@ on_both!(
     a_batch_takes_effect_once,
     a_state_that_somebody_has_changed_is_a_conflict,
     whoever_waits_for_the_outbox_is_woken,
+    a_state_is_due_at_its_time,
     what_is_old_is_purged,
     relays_that_are_alive_know_each_other,
 );
@@ -201,7 +202,7 @@ fn handled(messages: &[&str], read: u64, data: &str) -> Handled {
     Handled {
         consumer: "c".into(),
         messages: messages.iter().map(ToString::to_string).collect(),
-        states: vec![StateWrite { entity, read, data: data.into() }],
+        states: vec![StateWrite { entity, read, data: data.into(), due_in: None }],
         outbox: vec![message("a")],
     }
 }
@@ -231,6 +232,32 @@ async fn a_state_that_somebody_has_changed_is_a_conflict(place: &Place) {
     }
     store.handle(handled(&["2"], 1, "b")).await.unwrap();
     assert_eq!(store.states("stock", vec!["lamp".into()]).await.unwrap()["lamp"], (2, b"b".to_vec()));
+}
+
+async fn a_state_is_due_at_its_time(place: &Place) {
+    let store = place.open().await;
+    let with = |id: &str, due_in| StateWrite {
+        entity: Entity { kind: "stock", id: id.into() },
+        read: 0,
+        data: b"{}".to_vec(),
+        due_in,
+    };
+    let states = vec![
+        with("now", Some(Duration::ZERO)),
+        with("later", Some(Duration::from_secs(3600))),
+        with("never", None),
+    ];
+    store.handle(Handled { consumer: "c".into(), states, ..Handled::default() }).await.unwrap();
+    let due = store.states_due("stock", 10).await.unwrap();
+    assert_eq!(due.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["now"]);
+    assert_eq!(store.next_due("stock").await.unwrap(), Some(Duration::ZERO));
+    // written again it is not
+    let again = StateWrite { read: 1, ..with("now", None) };
+    store.handle(Handled { consumer: "c".into(), states: vec![again], ..Handled::default() }).await.unwrap();
+    assert!(store.states_due("stock", 10).await.unwrap().is_empty());
+    let left = store.next_due("stock").await.unwrap().unwrap();
+    assert!(left > Duration::from_secs(3500) && left <= Duration::from_secs(3600), "{left:?}");
+    assert_eq!(store.next_due("none").await.unwrap(), None);
 }
 
 async fn whoever_waits_for_the_outbox_is_woken(place: &Place) {
