@@ -8,11 +8,20 @@
 //!
 //! # The guarantees
 //! [`DeadLetters::send`] is at-least-once: it returns when all in-sync replicas have every letter, and only then may the
-//! records' offsets be committed; a crash between the two repeats the letters. A replay is at-least-once as well: what was
+//! records' offsets be committed; a crash between the two repeats the letters. [`replay()`] is at-least-once as well: what was
 //! sent and not remembered is sent again, and the consumer's inbox drops the repeat.
+
+mod purge;
+mod read;
+mod replay;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+pub use self::{
+    purge::{Before, Purge, Purged, plan_purge, purge},
+    read::{At, Letter, Waiting, letters, one, waiting},
+    replay::{GROUP, Replay, Replayed, Which, replay},
+};
 use crate::{
     app::{
         produce::{Appended, Options, Outbound},
