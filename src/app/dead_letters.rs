@@ -77,7 +77,7 @@ impl<'a> Dead<'a> {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SendError {
     #[error("topic {topic:?}, for the dead letters of {original:?}, cannot be made or reached")]
-    Topic { topic: String, original: Arc<str>, source: Error },
+    Topic { topic: Box<str>, original: Arc<str>, source: Error },
     #[error(
         "not all of {count} dead letters are acknowledged, the first of them {first}: do not commit their offsets, and \
          send them again (some may be there twice then)"
@@ -183,7 +183,11 @@ impl DeadLetters {
         }
         let topic = dead_letter::topic_of(original);
         let prepared = self.aside(original, &topic).await;
-        let aside = prepared.map_err(|source| SendError::Topic { topic, original: Arc::clone(original), source })?;
+        let aside = prepared.map_err(|source| SendError::Topic {
+            topic: topic.into(),
+            original: Arc::clone(original),
+            source,
+        })?;
         self.topics.insert(Arc::clone(original), aside);
         Ok(())
     }

@@ -35,7 +35,8 @@ Examples:
 
 Each subcommand's --help has more.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
+130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     #[command(flatten)]
     options: Options,

@@ -31,7 +31,8 @@ Examples:
   kafkalab dlt list orders --all           with those that were replayed
   kafkalab dlt list orders -J | jq -r .reason | sort | uniq -c
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
+130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// A topic, by its name or by that of its dead letters
     #[arg(value_name = "TOPIC", add = complete::topic())]

@@ -35,8 +35,8 @@ Examples:
   kafkalab dlt purge orders --before 0:12 --before 1:3
   kafkalab dlt purge orders --all -y
 
-Exit codes: 0 done, 1 failed or answered no, 2 wrong usage (-y is missing where nobody can be asked), 3 broker
-unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM"
+Exit codes: 0 done, 1 failed or answered no, 2 wrong usage (-y is missing where
+nobody can be asked), 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM"
 )]
 pub struct Args {
     /// The topic, by its name or by that of its dead letters

@@ -37,7 +37,8 @@ Examples:
   kafkalab dlt replay orders --offset 0:12 --offset 2:7
   kafkalab dlt replay orders --offset 0:12 --to orders-test
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM"
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
+130 Ctrl-C, 143 SIGTERM"
 )]
 pub struct Args {
     /// The topic, by its name or by that of its dead letters
