@@ -139,10 +139,10 @@ impl DeadLetters {
             self.prepare(&record.partition.topic).await?;
         }
         let sent = self.append(records).await;
-        sent.map_err(|source| SendError::NotAcknowledged {
-            count: records.len(),
-            first: format!("{} at offset {}", first.partition, first.offset),
-            source,
+        sent.map_err(|source| {
+            self.topics.clear(); // one may have been deleted: the next call looks, and makes it again
+            let first = format!("{} at offset {}", first.partition, first.offset);
+            SendError::NotAcknowledged { count: records.len(), first, source }
         })
     }
 
@@ -198,7 +198,9 @@ impl DeadLetters {
         let settings = admin.topic_config(original).await.unwrap_or_default();
         let setting =
             |name: &str| settings.iter().find(|entry| entry.name == name).and_then(|entry| entry.value.clone());
-        if let Err(Error::UnknownTopic { .. }) = self.cluster.topic(name).await {
+        // asked anew: what was known of it may be of before its deletion
+        let is_there = self.cluster.topics().await?.iter().any(|topic| &*topic.name == name);
+        if !is_there {
             let largest = setting("max.message.bytes").and_then(|bytes| bytes.parse::<u64>().ok());
             let partitions = self.cluster.topic(original).await.ok().map(|topic| topic.count());
             let wanted = NewTopic { name: name.to_owned(), partitions, replicas: None, configs: configs(largest) };

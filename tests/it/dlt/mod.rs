@@ -4,6 +4,7 @@ mod purge;
 mod replay;
 mod screen;
 mod send;
+mod trouble;
 mod wrong;
 
 use kafkalab::{
