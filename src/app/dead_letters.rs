@@ -76,13 +76,13 @@ impl<'a> Dead<'a> {
 /// Why records could not be put aside. Their offsets must not be committed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SendError {
-    #[error("topic {topic:?}, for the dead letters of {original:?}, cannot be made or reached")]
-    Topic { topic: Box<str>, original: Arc<str>, source: Error },
+    #[error("topic {topic:?}, where dead letters are to go, cannot be made or reached")]
+    Topic { topic: Box<str>, source: Error },
     #[error(
         "not all of {count} dead letters are acknowledged, the first of them {first}: do not commit their offsets, and \
          send them again (some may be there twice then)"
     )]
-    NotAcknowledged { count: usize, first: String, source: Error },
+    NotAcknowledged { count: usize, first: Box<str>, source: Error },
 }
 
 impl SendError {
@@ -142,7 +142,7 @@ impl DeadLetters {
         sent.map_err(|source| {
             self.topics.clear(); // one may have been deleted: the next call looks, and makes it again
             let first = format!("{} at offset {}", first.partition, first.offset);
-            SendError::NotAcknowledged { count: records.len(), first, source }
+            SendError::NotAcknowledged { count: records.len(), first: first.into(), source }
         })
     }
 
@@ -183,11 +183,7 @@ impl DeadLetters {
         }
         let topic = dead_letter::topic_of(original);
         let prepared = self.aside(original, &topic).await;
-        let aside = prepared.map_err(|source| SendError::Topic {
-            topic: topic.into(),
-            original: Arc::clone(original),
-            source,
-        })?;
+        let aside = prepared.map_err(|source| SendError::Topic { topic: topic.into(), source })?;
         self.topics.insert(Arc::clone(original), aside);
         Ok(())
     }
