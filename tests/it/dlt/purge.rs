@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{by_kcat, put_aside, run, says, summary, with_letters, write};
-use crate::process::on_terminal;
+use crate::process::{on_terminal, start_on_terminal};
 
 #[test]
 fn what_was_replayed_goes_and_what_waits_stays() {
@@ -58,9 +58,13 @@ fn it_asks_who_sits_there() {
         assert_eq!((ended.code(), ended.text()), (1, format!("{typed}{question}nothing was deleted\n")));
     }
     assert_eq!(by_kcat(&letters, "%s "), b"a b c ");
-    let ended = on_terminal(ask(), 40, b"y\n");
-    assert_eq!((ended.code(), ended.text()), (0, format!("y\n{question}deleted 3 letters of {letters}\n")));
-    assert_eq!(by_kcat(&letters, "%s "), b"");
+    let mut asking = start_on_terminal(ask(), 40, b"");
+    asking.until_stdout_has("[y/N] ");
+    put_aside(&name, &[(0, 4, "meanwhile")]).expect("acknowledged");
+    asking.types(b"y\n");
+    let ended = asking.end();
+    assert!(ended.text().ends_with(&format!("deleted 3 letters of {letters}\r\n")), "{}", ended.text());
+    assert_eq!((ended.code(), by_kcat(&letters, "%o ").as_slice()), (0, b"3 ".as_slice()));
     let said =
         "error: purging dead letters asks first, and there is no terminal to ask on\nhint: -y purges without asking\n";
     says(&["purge", &name], 2, "", said);
