@@ -8,11 +8,20 @@
 //!
 //! # The guarantees
 //! [`DeadLetters::send`] is at-least-once: it returns when all in-sync replicas have every letter, and only then may the
-//! records' offsets be committed; a crash between the two repeats the letters. A replay is at-least-once as well: what was
+//! records' offsets be committed; a crash between the two repeats the letters. [`replay()`] is at-least-once as well: what was
 //! sent and not remembered is sent again, and the consumer's inbox drops the repeat.
+
+mod purge;
+mod read;
+mod replay;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+pub use self::{
+    purge::{Before, Purge, Purged, plan_purge, purge},
+    read::{At, Letter, Waiting, letters, one, waiting},
+    replay::{GROUP, Replay, Replayed, Which, replay},
+};
 use crate::{
     app::{
         produce::{Appended, Options, Outbound},
@@ -67,13 +76,13 @@ impl<'a> Dead<'a> {
 /// Why records could not be put aside. Their offsets must not be committed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SendError {
-    #[error("topic {topic:?}, for the dead letters of {original:?}, cannot be made or reached")]
-    Topic { topic: String, original: Arc<str>, source: Error },
+    #[error("topic {topic:?}, where dead letters are to go, cannot be made or reached")]
+    Topic { topic: Box<str>, source: Error },
     #[error(
         "not all of {count} dead letters are acknowledged, the first of them {first}: do not commit their offsets, and \
          send them again (some may be there twice then)"
     )]
-    NotAcknowledged { count: usize, first: String, source: Error },
+    NotAcknowledged { count: usize, first: Box<str>, source: Error },
 }
 
 impl SendError {
@@ -130,10 +139,10 @@ impl DeadLetters {
             self.prepare(&record.partition.topic).await?;
         }
         let sent = self.append(records).await;
-        sent.map_err(|source| SendError::NotAcknowledged {
-            count: records.len(),
-            first: format!("{} at offset {}", first.partition, first.offset),
-            source,
+        sent.map_err(|source| {
+            self.topics.clear(); // one may have been deleted: the next call looks, and makes it again
+            let first = format!("{} at offset {}", first.partition, first.offset);
+            SendError::NotAcknowledged { count: records.len(), first: first.into(), source }
         })
     }
 
@@ -174,7 +183,7 @@ impl DeadLetters {
         }
         let topic = dead_letter::topic_of(original);
         let prepared = self.aside(original, &topic).await;
-        let aside = prepared.map_err(|source| SendError::Topic { topic, original: Arc::clone(original), source })?;
+        let aside = prepared.map_err(|source| SendError::Topic { topic: topic.into(), source })?;
         self.topics.insert(Arc::clone(original), aside);
         Ok(())
     }
@@ -185,7 +194,9 @@ impl DeadLetters {
         let settings = admin.topic_config(original).await.unwrap_or_default();
         let setting =
             |name: &str| settings.iter().find(|entry| entry.name == name).and_then(|entry| entry.value.clone());
-        if let Err(Error::UnknownTopic { .. }) = self.cluster.topic(name).await {
+        // asked anew: what was known of it may be of before its deletion
+        let is_there = self.cluster.topics().await?.iter().any(|topic| &*topic.name == name);
+        if !is_there {
             let largest = setting("max.message.bytes").and_then(|bytes| bytes.parse::<u64>().ok());
             let partitions = self.cluster.topic(original).await.ok().map(|topic| topic.count());
             let wanted = NewTopic { name: name.to_owned(), partitions, replicas: None, configs: configs(largest) };

@@ -19,7 +19,7 @@ pub use crate::kafka::{
 };
 pub use crate::{
     broker,
-    patterns::{envelope::rfc_3339, event_sourcing as log, inbox, money, order, sample, stock},
+    patterns::{dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, sample, stock},
     store::{
         Depth, OutboxRow, Status as OutboxStatus, Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError,
     },

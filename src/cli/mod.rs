@@ -7,6 +7,7 @@ mod config;
 mod config_show;
 mod consume;
 mod crash_points;
+mod dlt;
 mod each;
 mod es;
 mod escape;
@@ -96,6 +97,7 @@ enum Command {
     Consume(consume::Args),
     Topics(topics::Args),
     Groups(groups::Args),
+    Dlt(dlt::Args),
     Es(es::Args),
     Outbox(outbox::Args),
     CrashPoints(crash_points::Args),
@@ -150,6 +152,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Consume(args) => consume::run(args, &session).await,
             Command::Topics(args) => topics::run(args, &session).await,
             Command::Groups(args) => groups::run(args, &session).await,
+            Command::Dlt(args) => dlt::run(args, &session).await,
             Command::Es(args) => es::run(args, &session).await,
             Command::Outbox(args) => outbox::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),

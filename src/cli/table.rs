@@ -30,11 +30,20 @@ pub const fn number(title: &'static str) -> Column {
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
+    cuts_last: bool,
 }
+
+/// Of a column that is cut so much is left at least; where there is less room, rows become lines.
+const LEAST: usize = 20;
 
 impl Table {
     pub fn new(columns: &[Column]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), rows: Vec::new(), cuts_last: false }
+    }
+
+    /// The last column has words that may be long: on a terminal they are cut to its width.
+    pub fn cutting_the_last(self) -> Self {
+        Self { cuts_last: true, ..self }
     }
 
     /// Adds a row. Cells may come from a broker: each stays within its line.
@@ -44,6 +53,9 @@ impl Table {
 
     /// As it suits what is behind stdout: in columns wherever they fit, or where there is no width to fit.
     pub fn render(&self, terminal: &Terminal) -> String {
+        if let Some(cut) = terminal.width().filter(|_| self.cuts_last).and_then(|width| self.cut(width)) {
+            return cut.render(terminal);
+        }
         let widths = self.widths();
         let shown = widths.iter().filter(|width| **width > 0).count();
         let total = widths.iter().sum::<usize>() + GAP.len() * shown.saturating_sub(1);
@@ -55,6 +67,26 @@ impl Table {
                 format!("{}\n{}", terminal.out.palette.emphasis(title), rows.collect::<String>())
             }
         }
+    }
+
+    /// The same with the last column cut so that all fits; `None` where it fits already.
+    fn cut(&self, width: usize) -> Option<Self> {
+        let widths = self.widths();
+        let (last, others) = widths.split_last()?;
+        let before = others.iter().filter(|width| **width > 0).map(|width| width + GAP.len()).sum::<usize>();
+        let title = self.columns.last().map_or(0, |column| length(column.title));
+        let room = match width.saturating_sub(before) {
+            room if room >= *last => return None,
+            room if room >= LEAST.max(title) => room,
+            _ => width.saturating_sub(GAP.len() + title + 1), // as a line of its own, behind its title
+        };
+        let mut rows = self.rows.clone();
+        for cell in rows.iter_mut().filter_map(|row| row.last_mut()) {
+            if length(cell) > room {
+                *cell = cell.chars().take(room.saturating_sub(3)).chain("...".chars()).collect();
+            }
+        }
+        Some(Self { columns: self.columns.clone(), rows, cuts_last: false })
     }
 
     /// Of each column; 0 for those that are left out.
@@ -128,6 +160,18 @@ mod tests {
             table().render(&piped),
             "TOPIC       PARTITIONS  REPLICAS\norders               3         1\na\\x1b[2J\\n          12         1\n"
         );
+    }
+
+    #[test]
+    fn the_last_column_is_cut_where_it_is_too_long() {
+        let mut table = Table::new(&[text("AT"), text("REASON")]);
+        table.row(["0:1", "the price is no number, and more"]);
+        let last = |width| table.cut(width).map(|cut| cut.rows[0][1].clone());
+        assert_eq!(last(37), None);
+        assert_eq!(last(36).as_deref(), Some("the price is no number, and ..."));
+        assert_eq!(last(25).as_deref(), Some("the price is no n..."));
+        assert_eq!(last(24).as_deref(), Some("the price is..."), "a line of its own: `  reason ...`");
+        assert_eq!(table.stacked(&table.cut(24).unwrap().rows[0], 24), "0:1\n  reason the price is...\n");
     }
 
     #[test]

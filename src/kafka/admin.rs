@@ -1,5 +1,5 @@
 //! Administration of topics: making and deleting them, adding partitions, reading and changing their configuration. That
-//! of groups is in [`groups`] and [`group_offsets`].
+//! of groups is in [`groups`] and [`group_offsets`], that of records in [`records`].
 //!
 //! ```text
 //! create, delete, add partitions  --> controller --> each broker's metadata, a moment later
@@ -15,6 +15,7 @@
 mod config;
 mod group_offsets;
 mod groups;
+mod records;
 
 use std::{
     sync::{

@@ -89,6 +89,7 @@ apis! {
     CreateTopics = CreateTopicsRequest -> CreateTopicsResponse, 2..=7, flexible from 5;
     DeleteTopics = DeleteTopicsRequest -> DeleteTopicsResponse, 1..=5, flexible from 4;
     CreatePartitions = CreatePartitionsRequest -> CreatePartitionsResponse, 0..=3, flexible from 2;
+    DeleteRecords = DeleteRecordsRequest -> DeleteRecordsResponse, 0..=2, flexible from 2;
     DescribeConfigs = DescribeConfigsRequest -> DescribeConfigsResponse, 1..=4, flexible from 4;
     IncrementalAlterConfigs = IncrementalAlterConfigsRequest -> IncrementalAlterConfigsResponse, 0..=1, flexible from 1;
 }

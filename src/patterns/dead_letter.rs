@@ -53,6 +53,9 @@
 /// What the topics of dead letters end in.
 pub const SUFFIX: &str = ".dlt";
 
+/// The same as others have it: Spring Kafka from 3.3 on, and before.
+const SUFFIXES: [&str; 3] = [SUFFIX, "-dlt", ".DLT"];
+
 /// Under which kind of error a handler's refusal is noted.
 pub const POISON: &str = "kafkalab::patterns::inbox::Poison";
 
@@ -77,9 +80,14 @@ pub fn topic_of(topic: &str) -> String {
     format!("{topic}{SUFFIX}")
 }
 
+/// The topics in which dead letters of `topic` may be: kafkalab's own first, then Spring Kafka's.
+pub fn topics_of(topic: &str) -> [String; 3] {
+    SUFFIXES.map(|suffix| format!("{topic}{suffix}"))
+}
+
 /// The topic whose dead letters are in `topic`; `None` where it is no topic of dead letters.
 pub fn original_of(topic: &str) -> Option<&str> {
-    topic.strip_suffix(SUFFIX).filter(|original| !original.is_empty())
+    SUFFIXES.iter().find_map(|suffix| topic.strip_suffix(suffix)).filter(|original| !original.is_empty())
 }
 
 /// Who gave a record its time: Kafka's words.

@@ -20,7 +20,7 @@ fn printed_by_both(topic: &str, more: &[&str]) -> (Vec<u8>, Vec<u8>) {
 }
 
 #[track_caller]
-fn assert_same(what: &str, found: &[u8], expected: &[u8]) {
+pub fn assert_same(what: &str, found: &[u8], expected: &[u8]) {
     if found != expected {
         let at = found.iter().zip(expected).take_while(|(a, b)| a == b).count();
         let around = |bytes: &[u8]| {

@@ -119,7 +119,9 @@ fn topics_and_their_letters() {
     assert_eq!(topic_of("orders"), "orders.dlt");
     assert_eq!(original_of("orders.dlt"), Some("orders"));
     assert_eq!(original_of("orders.dlt.dlt"), Some("orders.dlt"));
-    assert_eq!((original_of("orders"), original_of(".dlt"), original_of("orders.DLT")), (None, None, None));
+    assert_eq!((original_of("orders-dlt"), original_of("orders.DLT")), (Some("orders"), Some("orders")));
+    assert_eq!((original_of("orders"), original_of(".dlt"), original_of("dlt")), (None, None, None));
+    assert!(topics_of("orders").iter().all(|topic| original_of(topic) == Some("orders")));
 }
 
 #[test]
