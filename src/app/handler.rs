@@ -178,6 +178,17 @@ pub async fn begin_at_end(cluster: &Cluster, group: &str, topics: &[String]) -> 
     Admin::new(cluster.clone()).commit_offsets(group, &offsets).await
 }
 
+/// The same for a group that has committed nothing; one that has goes on where it was.
+///
+/// # Errors
+/// As [`begin_at_end`].
+pub async fn begin_at_end_if_new(cluster: &Cluster, group: &str, topics: &[String]) -> Result<(), Error> {
+    match Admin::new(cluster.clone()).committed_offsets(group).await?.is_empty() {
+        true => begin_at_end(cluster, group, topics).await,
+        false => Ok(()),
+    }
+}
+
 struct Loop<'a> {
     handler: &'a dyn Handler,
     store: &'a Store,

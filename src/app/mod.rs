@@ -9,6 +9,7 @@ pub mod handler;
 pub mod outbox;
 pub mod produce;
 pub mod relay;
+pub mod saga;
 pub mod topics;
 
 pub use crate::kafka::{
@@ -19,7 +20,10 @@ pub use crate::kafka::{
 };
 pub use crate::{
     broker,
-    patterns::{dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, sample, stock},
+    patterns::{
+        dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, saga as sagas, sample,
+        stock,
+    },
     store::{
         Depth, OutboxRow, Status as OutboxStatus, Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError,
     },

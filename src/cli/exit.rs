@@ -20,6 +20,8 @@ impl Exit {
     pub const USAGE: Exit = Exit(2);
     pub const UNREACHABLE: Exit = Exit(3);
     pub const TIMED_OUT: Exit = Exit(4);
+    /// Of a saga: a compensation waits for somebody.
+    pub const PARKED: Exit = Exit(5);
     pub const INTERRUPTED: Exit = Exit(130);
     pub const TERMINATED: Exit = Exit(143);
 }

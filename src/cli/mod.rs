@@ -24,6 +24,7 @@ mod offset;
 mod outbox;
 mod pattern;
 mod produce;
+mod saga;
 mod security;
 mod session;
 mod shell;
@@ -100,6 +101,7 @@ enum Command {
     Dlt(dlt::Args),
     Es(es::Args),
     Outbox(outbox::Args),
+    Saga(saga::Args),
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
     Config(config_show::Args),
@@ -155,6 +157,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Dlt(args) => dlt::run(args, &session).await,
             Command::Es(args) => es::run(args, &session).await,
             Command::Outbox(args) => outbox::run(args, &session).await,
+            Command::Saga(args) => saga::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),

@@ -195,17 +195,28 @@ pub struct Reply {
 pub enum Outcome {
     Completed,
     /// `may_pass`: a technical failure; the same command may succeed later.
-    Failed { reason: String, may_pass: bool },
+    Failed {
+        reason: String,
+        may_pass: bool,
+    },
     Compensated,
-    CompensationFailed { reason: String },
+    CompensationFailed {
+        reason: String,
+    },
 }
 
 /// What is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Do the step; from 1.
-    Do { step: usize, attempt: u32 },
-    Undo { step: usize, attempt: u32 },
+    Do {
+        step: usize,
+        attempt: u32,
+    },
+    Undo {
+        step: usize,
+        attempt: u32,
+    },
     /// The saga has ended.
     Ended(Status),
 }
@@ -287,7 +298,9 @@ impl Definition {
         match next.saga.steps.get(next.saga.at) {
             // its pause is over
             Some(StepStatus::Open) if next.saga.status == Status::Running => next.ask_again(),
-            Some(StepStatus::Done | StepStatus::Unknown) if next.saga.status == Status::Compensating => next.undo_again(),
+            Some(StepStatus::Done | StepStatus::Unknown) if next.saga.status == Status::Compensating => {
+                next.undo_again()
+            }
             Some(StepStatus::Asked) => next.timed_out(),
             Some(StepStatus::Undoing) => next.undo_failed("no answer in time"),
             _ => next.still(),

@@ -123,7 +123,7 @@ impl Store {
         let clock = options.clock;
         let database = match &url.0 {
             Kind::Sqlite(path) => Database::Sqlite(sqlite::Sqlite::open(path.clone(), at, options).await?),
-            Kind::Postgres(config) => Database::Postgres(postgres::Postgres::open(config, at, options).await?),
+            Kind::Postgres(config, _) => Database::Postgres(postgres::Postgres::open(config, at, options).await?),
         };
         let id = match database.row(Access::Read, ID, []).await? {
             Some(row) => row,

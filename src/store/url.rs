@@ -15,7 +15,8 @@ pub struct StoreUrl(pub(super) Kind);
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     Sqlite(PathBuf),
-    Postgres(Box<Config>),
+    /// With the text that it was read from.
+    Postgres(Box<Config>, String),
 }
 
 /// The text is no store's URL. It is not repeated, because it may hold a password.
@@ -33,7 +34,19 @@ impl StoreUrl {
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
             Kind::Sqlite(path) => Some(path),
-            Kind::Postgres(_) => None,
+            Kind::Postgres(..) => None,
+        }
+    }
+
+    /// As it was given, its password included: for the environment of a process of one's own, and for nothing that is shown.
+    pub fn with_password(&self) -> std::ffi::OsString {
+        match &self.0 {
+            Kind::Sqlite(path) => {
+                let mut text = std::ffi::OsString::from("sqlite:");
+                text.push(path);
+                text
+            }
+            Kind::Postgres(_, text) => text.into(),
         }
     }
 }
@@ -59,7 +72,7 @@ impl FromStr for StoreUrl {
         if config.get_hosts().is_empty() {
             return Err(UrlError("no host".into()));
         }
-        Ok(StoreUrl(Kind::Postgres(Box::new(config))))
+        Ok(StoreUrl(Kind::Postgres(Box::new(config), text.to_owned())))
     }
 }
 
@@ -67,7 +80,7 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Kind::Postgres(config) => {
+            Kind::Postgres(config, _) => {
                 f.write_str("postgres://")?;
                 if let Some(user) = config.get_user() {
                     write!(f, "{user}@")?;

@@ -149,7 +149,8 @@ impl<'a> Batch<'a> {
         let mut states: HashMap<Entity, State> = HashMap::new();
         for (kind, ids) in wanted {
             for (id, (version, data)) in store.states(kind, ids.into_iter().collect()).await? {
-                states.insert(Entity { kind, id }, State { read: version, data: Some(data), timer: None, is_new: false });
+                states
+                    .insert(Entity { kind, id }, State { read: version, data: Some(data), timer: None, is_new: false });
             }
         }
         let (mut taken, mut outbox) = (Vec::new(), Vec::new());
@@ -158,7 +159,9 @@ impl<'a> Batch<'a> {
         }
         let changed = states.into_iter().filter(|(_, state)| state.is_new);
         let states = changed
-            .filter_map(|(entity, state)| Some(StateWrite { entity, read: state.read, data: state.data?, due_in: state.timer }))
+            .filter_map(|(entity, state)| {
+                Some(StateWrite { entity, read: state.read, data: state.data?, due_in: state.timer })
+            })
             .collect();
         Ok(Handled { consumer, messages: taken, states, outbox })
     }
@@ -261,7 +264,12 @@ impl Item<'_> {
             Err(poison) => self.fate = dead(&poison),
             Ok(Effects { state, timer, messages }) => {
                 if let Some(data) = state {
-                    let known = states.entry(entity.clone()).or_insert(State { read: 0, data: None, timer: None, is_new: false });
+                    let known = states.entry(entity.clone()).or_insert(State {
+                        read: 0,
+                        data: None,
+                        timer: None,
+                        is_new: false,
+                    });
                     (known.data, known.timer, known.is_new) = (Some(data), timer, true);
                 }
                 // a replay is to mend states, not to tell others once more

@@ -72,12 +72,7 @@ fn fire(handler: &dyn Handler, kind: &'static str, id: String, (version, data): 
     });
     let state = effects.state.unwrap_or(data);
     let state = StateWrite { entity, read: version, data: state, due_in: effects.timer };
-    Handled {
-        consumer: handler.name().to_owned(),
-        messages: Vec::new(),
-        states: vec![state],
-        outbox: effects.messages,
-    }
+    Handled { consumer: handler.name().to_owned(), messages: Vec::new(), states: vec![state], outbox: effects.messages }
 }
 
 fn joined(fired: Vec<Handled>, handler: &dyn Handler) -> Handled {

@@ -37,7 +37,7 @@ pub struct Order {
 }
 
 /// What a participant answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     pub saga_id: String,
     /// From 1.
@@ -169,12 +169,6 @@ impl Handler for Orchestrator {
 
     fn due(&self, _: &Entity, state: &[u8]) -> Result<Effects, Poison> {
         self.effects(self.0.timeout(self.read(state)?))
-    }
-}
-
-impl Default for Answer {
-    fn default() -> Self {
-        Answer { saga_id: String::new(), step: 0, reason: None, may_pass: false }
     }
 }
 

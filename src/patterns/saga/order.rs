@@ -25,8 +25,11 @@ pub const ORDER_SERVICE: Participant =
     Participant { name: "saga-order", keeps: "order", topics: &["order-commands", "order-compensate", EVENTS] };
 pub const PAYMENT_SERVICE: Participant =
     Participant { name: "saga-payment", keeps: "charge", topics: &["payment-commands", "payment-compensate", EVENTS] };
-pub const SHIPPING_SERVICE: Participant =
-    Participant { name: "saga-shipping", keeps: "parcel", topics: &["shipping-commands", "shipping-compensate", EVENTS] };
+pub const SHIPPING_SERVICE: Participant = Participant {
+    name: "saga-shipping",
+    keeps: "parcel",
+    topics: &["shipping-commands", "shipping-compensate", EVENTS],
+};
 
 /// By the name that a person gives.
 pub const PARTICIPANTS: [(&str, Participant); 3] =

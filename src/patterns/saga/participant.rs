@@ -160,8 +160,7 @@ impl Participant {
                 }
             }
         }
-        let messages =
-            (0..answers).map(|nth| self.reply(message, nth, what, &reply)).collect::<Result<Vec<_>, _>>()?;
+        let messages = (0..answers).map(|nth| self.reply(message, nth, what, &reply)).collect::<Result<Vec<_>, _>>()?;
         effects(&kept, timer, messages)
     }
 
@@ -181,7 +180,8 @@ impl Participant {
             }
         }
         // a late reply that is still to come stays to come
-        let timer = kept.late.as_ref().and_then(|_| fault(&order.data)).map(|fault| Duration::from_millis(fault.late_ms));
+        let timer =
+            kept.late.as_ref().and_then(|_| fault(&order.data)).map(|fault| Duration::from_millis(fault.late_ms));
         let message = self.reply(message, 0, what, &reply)?;
         effects(&kept, timer, vec![message])
     }

@@ -20,11 +20,7 @@ const THREE: Definition = Definition {
 const PIVOT: Definition = Definition {
     name: "pivot",
     version: 1,
-    steps: &[
-        step("A", "UndoA", Kind::Compensatable),
-        step("B", "", Kind::Pivot),
-        step("C", "", Kind::Retriable),
-    ],
+    steps: &[step("A", "UndoA", Kind::Compensatable), step("B", "", Kind::Pivot), step("C", "", Kind::Retriable)],
 };
 
 /// A run by hand.
@@ -99,10 +95,12 @@ fn what_may_have_been_done_is_undone_too() {
 
 #[test]
 fn an_answer_that_comes_twice_is_ignored() {
-    Run::of(&THREE).reply(1, Completed).reply(1, Completed).sends(&[]).reply(2, Completed).sends(&[Do {
-        step: 3,
-        attempt: 1,
-    }]);
+    Run::of(&THREE)
+        .reply(1, Completed)
+        .reply(1, Completed)
+        .sends(&[])
+        .reply(2, Completed)
+        .sends(&[Do { step: 3, attempt: 1 }]);
     Run::of(&THREE).reply(7, Completed).sends(&[]).reply(0, Completed).sends(&[]);
 }
 

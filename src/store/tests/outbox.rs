@@ -242,11 +242,8 @@ async fn a_state_is_due_at_its_time(place: &Place) {
         data: b"{}".to_vec(),
         due_in,
     };
-    let states = vec![
-        with("now", Some(Duration::ZERO)),
-        with("later", Some(Duration::from_secs(3600))),
-        with("never", None),
-    ];
+    let states =
+        vec![with("now", Some(Duration::ZERO)), with("later", Some(Duration::from_secs(3600))), with("never", None)];
     store.handle(Handled { consumer: "c".into(), states, ..Handled::default() }).await.unwrap();
     let due = store.states_due("stock", 10).await.unwrap();
     assert_eq!(due.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["now"]);

@@ -1,0 +1,303 @@
+//! Sagas at work: starting them, their services, and what has become of them.
+//!
+//! ```text
+//! start: one transaction { saga, first command in the outbox }
+//! relay (app/outbox.rs) --> topics --> participants, orchestrator (app/handler.rs), each with its inbox
+//! ```
+//!
+//! The rules are in [`crate::patterns::saga`]. All that is here is started together by `saga run`, or each part by itself.
+
+use std::time::Duration;
+
+use futures::future::{join_all, try_join_all};
+use serde_json::{Value, json};
+
+use super::{
+    crash::Crash,
+    handler::{self, HandlerError},
+    outbox,
+    relay::{self, RelayError, Stop, make_topics, prefixed},
+};
+use crate::{
+    kafka::{Cluster, Error},
+    patterns::{
+        inbox::{Effects, Entity, Handler, Poison},
+        money::Money,
+        order::{OrderId, ProductId, UserId},
+        saga::{
+            Changed, Saga,
+            orchestrator::{Orchestrator, SAGA},
+            order::{ORDER_SAGA, PARTICIPANTS, TOPICS},
+            participant::{Fault, Kept, Participant},
+        },
+    },
+    store::{Handled, HandledError, StateWrite, Store, StoreError},
+};
+
+/// The orchestrator of the order saga.
+pub const ORCHESTRATOR: Orchestrator = Orchestrator(&ORDER_SAGA);
+
+/// What an order saga is about.
+#[derive(Clone, Debug)]
+pub struct NewSaga {
+    /// Also the saga's id.
+    pub order_id: OrderId,
+    pub user_id: UserId,
+    pub product_id: ProductId,
+    pub price: Money,
+    /// So long an answer is waited for, where it is not what the definition says.
+    pub timeout: Option<Duration>,
+    pub fault: Option<Fault>,
+}
+
+/// Why a saga cannot be started, seen, or moved.
+#[derive(Debug, thiserror::Error)]
+pub enum SagaError {
+    #[error("saga {0} is not there")]
+    Unknown(String),
+    #[error("saga {0} is there already")]
+    Exists(String),
+    #[error("saga {id} is {status}: only a parked compensation can be tried again")]
+    NotParked { id: String, status: crate::patterns::saga::Status },
+    #[error(transparent)]
+    Changed(#[from] Changed),
+    #[error("saga {id} is unreadable: {cause}")]
+    Unreadable { id: String, cause: String },
+    #[error(transparent)]
+    Poison(#[from] Poison),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl NewSaga {
+    fn data(&self) -> Value {
+        let mut data = json!({
+            "order_id": self.order_id, "user_id": self.user_id, "product_id": self.product_id, "price": self.price,
+        });
+        if let Some(fault) = &self.fault {
+            data["fault"] = json!(fault);
+        }
+        data
+    }
+}
+
+/// Starts sagas: their states and their first commands, in one transaction. Kafka is not asked.
+///
+/// # Errors
+/// [`SagaError::Exists`] where one of them is there; none is started then.
+pub async fn start(store: &Store, sagas: &[NewSaga]) -> Result<(), SagaError> {
+    let mut handled = Handled { consumer: ORCHESTRATOR.name().to_owned(), ..Handled::default() };
+    for saga in sagas {
+        let id = saga.order_id.as_str();
+        let Effects { state, timer, messages } = ORCHESTRATOR.start(id, saga.data(), saga.timeout)?;
+        let entity = Entity { kind: SAGA, id: id.to_owned() };
+        let data = state.unwrap_or_default();
+        handled.states.push(StateWrite { entity, read: 0, data, due_in: timer });
+        handled.outbox.extend(messages);
+    }
+    match store.handle(handled).await {
+        Ok(()) => Ok(()),
+        Err(HandledError::Store(error)) => Err(error.into()),
+        Err(HandledError::Conflict) => {
+            let ids = sagas.iter().map(|saga| saga.order_id.as_str()).collect::<Vec<_>>().join(", ");
+            Err(SagaError::Exists(ids))
+        }
+    }
+}
+
+/// A saga, with its version in the store.
+pub async fn load(store: &Store, id: &str) -> Result<(u64, Saga), SagaError> {
+    let mut found = store.states(SAGA, vec![id.to_owned()]).await?;
+    let (version, json) = found.remove(id).ok_or_else(|| SagaError::Unknown(id.to_owned()))?;
+    Ok((version, read(id, &json)?))
+}
+
+fn read(id: &str, json: &[u8]) -> Result<Saga, SagaError> {
+    serde_json::from_slice(json).map_err(|error| SagaError::Unreadable { id: id.to_owned(), cause: error.to_string() })
+}
+
+/// At most `limit` sagas in the order of their ids, after that one.
+pub async fn list(store: &Store, after: &str, limit: usize) -> Result<Vec<Saga>, SagaError> {
+    let page = store.states_of(SAGA, after, limit).await?;
+    page.iter().map(|(id, (_, json))| read(id, json)).collect()
+}
+
+/// A parked compensation, once more.
+///
+/// # Errors
+/// [`SagaError::NotParked`], a saga of another definition.
+pub async fn retry(store: &Store, id: &str) -> Result<(), SagaError> {
+    loop {
+        let (version, saga) = load(store, id).await?;
+        ORDER_SAGA.check(&saga)?;
+        if saga.status != crate::patterns::saga::Status::Parked {
+            return Err(SagaError::NotParked { id: id.to_owned(), status: saga.status });
+        }
+        let Effects { state, timer, messages } = ORCHESTRATOR.retry(saga)?;
+        let entity = Entity { kind: SAGA, id: id.to_owned() };
+        let state = StateWrite { entity, read: version, data: state.unwrap_or_default(), due_in: timer };
+        let consumer = ORCHESTRATOR.name().to_owned();
+        let handled = Handled { consumer, messages: Vec::new(), states: vec![state], outbox: messages };
+        match store.handle(handled).await {
+            Ok(()) => return Ok(()),
+            Err(HandledError::Conflict) => {}
+            Err(HandledError::Store(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// What the services have of a saga: by what they keep.
+pub async fn effects(store: &Store, id: &str) -> Result<Vec<(&'static str, Option<Kept>)>, SagaError> {
+    let mut all = Vec::new();
+    for (_, participant) in PARTICIPANTS {
+        let found = store.states(participant.keeps, vec![id.to_owned()]).await?.remove(id);
+        let kept = found.map(|(_, json)| {
+            serde_json::from_slice(&json)
+                .map_err(|error| SagaError::Unreadable { id: id.to_owned(), cause: error.to_string() })
+        });
+        all.push((participant.keeps, kept.transpose()?));
+    }
+    Ok(all)
+}
+
+/// Who works on sagas in this process.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    pub orchestrator: bool,
+    pub participants: Vec<Participant>,
+    pub relay: bool,
+}
+
+impl Services {
+    /// All of them.
+    pub fn all() -> Self {
+        Self {
+            orchestrator: true,
+            participants: PARTICIPANTS.map(|(_, participant)| participant).to_vec(),
+            relay: true,
+        }
+    }
+
+    fn handlers(&self) -> Vec<Box<dyn Handler>> {
+        let participants = self.participants.iter().map(|participant| Box::new(*participant) as Box<dyn Handler>);
+        let orchestrator = self.orchestrator.then(|| Box::new(ORCHESTRATOR) as Box<dyn Handler>);
+        participants.chain(orchestrator).collect()
+    }
+}
+
+/// Why a service does not go on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
+    #[error(transparent)]
+    Broker(#[from] Error),
+}
+
+/// Where services work, and who listens.
+pub struct Place<'a> {
+    pub store: &'a Store,
+    pub cluster: &'a Cluster,
+    pub prefix: &'a str,
+    pub crash: &'a Crash,
+    pub tell: Tell<'a>,
+}
+
+/// What services say while they work.
+#[derive(Clone, Debug)]
+pub enum Told<'a> {
+    Relay(relay::Told<'a>),
+    Handler { handler: &'a str, told: handler::Told<'a> },
+}
+
+/// Somebody who listens.
+pub type Tell<'a> = &'a (dyn Fn(Told<'_>) + Send + Sync);
+
+/// The groups' names carry the store's id: two stores on one cluster are two systems.
+fn group(store: &Store, handler: &dyn Handler) -> String {
+    format!("{}-{}", handler.name(), store.id())
+}
+
+/// Makes the topics, and lets groups that are new begin behind what is there: a fresh store is not to meet the commands of
+/// another one's sagas.
+///
+/// # Errors
+/// What the brokers refuse.
+pub async fn prepare(store: &Store, cluster: &Cluster, prefix: &str) -> Result<(), Error> {
+    let topics: Vec<String> = TOPICS.iter().map(|topic| prefixed(prefix, topic)).collect();
+    make_topics(cluster, &topics).await?;
+    for handler in Services::all().handlers() {
+        let group = group(store, &*handler);
+        let topics: Vec<String> = handler.topics().iter().map(|topic| prefixed(prefix, topic)).collect();
+        handler::begin_at_end_if_new(cluster, &group, &topics).await?;
+    }
+    Ok(())
+}
+
+/// Runs services until they are told to stop.
+///
+/// # Errors
+/// The first that does not pass; the others are stopped then.
+pub async fn serve(services: &Services, place: &Place<'_>, stop: &Stop) -> Result<(), ServiceError> {
+    let stop = stop.child_token();
+    let relay_options = relay::Options { prefix: place.prefix.to_owned(), ..relay::Options::default() };
+    let handlers = services.handlers();
+    let work = join_all(handlers.iter().map(|handler| {
+        let (stop, handler) = (stop.clone(), &**handler);
+        async move {
+            let options = handler::Options {
+                prefix: place.prefix.to_owned(),
+                group: Some(group(place.store, handler)),
+                ..handler::Options::default()
+            };
+            let name = handler.name();
+            let tell = |told: handler::Told<'_>| (place.tell)(Told::Handler { handler: name, told });
+            let ended = handler::run(handler, place.store, place.cluster, &options, &stop, &tell).await;
+            stop.cancel();
+            ended.map(drop).map_err(ServiceError::from)
+        }
+    }));
+    let relaying = async {
+        if !services.relay {
+            return Ok(());
+        }
+        let tell = |told: relay::Told<'_>| (place.tell)(Told::Relay(told));
+        let relayed = outbox::relay(place.store, place.cluster, &relay_options, None, place.crash, &stop, &tell).await;
+        stop.cancel();
+        relayed.map(drop).map_err(ServiceError::from)
+    };
+    let (relayed, worked) = tokio::join!(relaying, work);
+    relayed?;
+    worked.into_iter().collect()
+}
+
+/// Waits until all of these sagas are over; gives them as they are then.
+///
+/// # Errors
+/// A store that fails for good. One that is away is waited for.
+pub async fn until_over(store: &Store, ids: &[String], stop: &Stop) -> Result<Option<Vec<Saga>>, SagaError> {
+    let mut open: Vec<String> = ids.to_vec();
+    let mut pause = Duration::from_millis(2);
+    while !open.is_empty() {
+        if !relay::rest(pause, stop).await {
+            return Ok(None);
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+        let look = open.iter().take(1000).cloned().collect();
+        match store.states(SAGA, look).await {
+            Ok(states) => {
+                for (id, (_, json)) in states {
+                    if read(&id, &json)?.status.is_over() {
+                        open.retain(|open| *open != id);
+                    }
+                }
+            }
+            Err(error) if error.is_transient() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let sagas = try_join_all(ids.iter().map(|id| load(store, id))).await?;
+    Ok(Some(sagas.into_iter().map(|(_, saga)| saga).collect()))
+}
