@@ -46,6 +46,9 @@ pub enum OrderError {
     WrongVersion { order_id: OrderId, expected: u64, actual: u64 },
     #[error("order {order_id} is not there")]
     Unknown { order_id: OrderId },
+    /// The order is there, and the time that was asked for lies before it.
+    #[error("order {order_id} was not there yet: its first event is of {began}")]
+    NotYet { order_id: OrderId, began: String },
     /// Never skipped: a state without an event that is there would be wrong in a way that nobody sees.
     #[error(transparent)]
     Unreadable(#[from] FoldError<DecodeError>),

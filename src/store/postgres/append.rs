@@ -36,10 +36,11 @@ use crate::patterns::outbox::NewMessage;
 
 /// `kl`, and the table: two stores in two schemas of one database do not wait for each other.
 pub(in crate::store) const LOCK: &str =
-    "BEGIN; SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
-const LAST: &str = "SELECT coalesce(max(position), 0) FROM events";
+    "SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
+/// The last position of the log, and the version of each stream; the first is computed once.
 const HEADS: &str = "
-    SELECT s.stream_id, (SELECT coalesce(max(e.version), 0) FROM events e WHERE e.stream_id = s.stream_id)
+    SELECT (SELECT coalesce(max(position), 0) FROM events), s.stream_id,
+        (SELECT coalesce(max(e.version), 0) FROM events e WHERE e.stream_id = s.stream_id)
     FROM unnest($1::text[]) s (stream_id)";
 const FIND: &str = "SELECT event_id, stream_id, version, position FROM events WHERE event_id = ANY ($1::uuid[])";
 const INSERT: &str = "
@@ -148,22 +149,23 @@ impl Writer {
 /// Begins, waits for the lock, and looks: one way there and back, because the four are sent in this order without
 /// waiting. The looks come after the lock, and each sees what is committed when it begins.
 async fn look(client: &Object, batch: &[Append]) -> Result<Seen, Error> {
-    let last = client.prepare_cached(LAST).await?;
+    let lock = client.prepare_cached(LOCK).await?;
     let heads = client.prepare_cached(HEADS).await?;
     let find = client.prepare_cached(FIND).await?;
     let streams: HashSet<&str> = batch.iter().map(|append| append.stream.as_str()).collect();
     let streams: Vec<&str> = streams.into_iter().collect();
     let ids: Vec<Uuid> = batch.iter().flat_map(|append| append.events.iter().map(|event| event.id)).collect();
-    let (_, last, heads, found) = try_join4(
-        client.batch_execute(LOCK),
-        client.query_one(&last, &[]),
+    let (_, _, heads, found) = try_join4(
+        client.batch_execute("BEGIN"),
+        client.execute(&lock, &[]),
         client.query(&heads, &[&streams]),
         client.query(&find, &[&ids]),
     )
     .await?;
-    let mut seen = Seen { last_position: unsigned(&last, 0)?, ..Seen::default() };
+    let mut seen = Seen::default();
     for row in heads {
-        seen.heads.insert(row.try_get(0)?, unsigned(&row, 1)?);
+        seen.last_position = unsigned(&row, 0)?;
+        seen.heads.insert(row.try_get(1)?, unsigned(&row, 2)?);
     }
     for row in found {
         let place = Place { stream: row.try_get(1)?, version: unsigned(&row, 2)?, position: unsigned(&row, 3)? };
