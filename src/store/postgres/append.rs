@@ -19,7 +19,7 @@ use std::{
 };
 
 use deadpool_postgres::Object;
-use futures::future::{try_join, try_join4};
+use futures::future::{try_join, try_join3};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_postgres::Error;
 use uuid::Uuid;
@@ -36,7 +36,7 @@ use crate::patterns::outbox::NewMessage;
 
 /// `kl`, and the table: two stores in two schemas of one database do not wait for each other.
 pub(in crate::store) const LOCK: &str =
-    "SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
+    "BEGIN; SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
 /// The last position of the log, and the version of each stream; the first is computed once.
 const HEADS: &str = "
     SELECT (SELECT coalesce(max(position), 0) FROM events), s.stream_id,
@@ -146,18 +146,16 @@ impl Writer {
     }
 }
 
-/// Begins, waits for the lock, and looks: one way there and back, because the four are sent in this order without
+/// Begins, waits for the lock, and looks: one way there and back, because the three are sent in this order without
 /// waiting. The looks come after the lock, and each sees what is committed when it begins.
 async fn look(client: &Object, batch: &[Append]) -> Result<Seen, Error> {
-    let lock = client.prepare_cached(LOCK).await?;
     let heads = client.prepare_cached(HEADS).await?;
     let find = client.prepare_cached(FIND).await?;
     let streams: HashSet<&str> = batch.iter().map(|append| append.stream.as_str()).collect();
     let streams: Vec<&str> = streams.into_iter().collect();
     let ids: Vec<Uuid> = batch.iter().flat_map(|append| append.events.iter().map(|event| event.id)).collect();
-    let (_, _, heads, found) = try_join4(
-        client.batch_execute("BEGIN"),
-        client.execute(&lock, &[]),
+    let (_, heads, found) = try_join3(
+        client.batch_execute(LOCK),
         client.query(&heads, &[&streams]),
         client.query(&find, &[&ids]),
     )

@@ -7,7 +7,7 @@ use crate::patterns::event_sourcing::ExpectedVersion::*;
 async fn append_by_hand(place: &Place, settings: &str) -> tokio_postgres::Client {
     let client = place.client().await;
     client.batch_execute(settings).await.unwrap();
-    client.batch_execute(&format!("BEGIN; {}", postgres::LOCK)).await.unwrap();
+    client.batch_execute(postgres::LOCK).await.unwrap();
     let by_hand =
         "INSERT INTO events SELECT coalesce(max(position), 0) + 1, 'by-hand', 1, gen_random_uuid(), 't', '', '', 0
                    FROM events";
