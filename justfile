@@ -68,11 +68,22 @@ test-postgres *arguments:
     dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- \
         cargo test --locked --lib store:: {{ arguments }} -- --include-ignored
 
-# Run the long tests too, with their full counts, on Apache Kafka
+# Run the long tests too, with their full counts, on Apache Kafka; without a name those of the store on PostgreSQL as well
 [group('check')]
 soak *arguments:
     KAFKALAB_SOAK=1 dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
         cargo test --locked --release --test it {{ arguments }} -- --include-ignored
+    {{ if arguments == '' { just_executable() + ' soak-postgres' } else { 'true' } }}
+
+# `es::` alone is a part of other names too.
+es_tests := `cd tests/it/es && ls *.rs | sed 's/\(.*\)\.rs/es::\1::/' | tr '\n' ' '`
+
+# Run event sourcing's long tests with their full counts on PostgreSQL and Apache Kafka
+[group('check')]
+soak-postgres:
+    KAFKALAB_SOAK=1 dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- \
+        dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        cargo test --locked --release --test it -- --include-ignored {{ es_tests }}
 
 # Format, clippy, and the dependency tree; `cargo fmt` and `cargo clippy --fix` mend what they can
 [group('check')]

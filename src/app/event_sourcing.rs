@@ -27,7 +27,7 @@ use crate::{
         order::{self, DecodeError, Order, OrderCommand, OrderEvent, OrderId, Rejection, evolve},
         outbox,
     },
-    store::{AppendError, Appended, Store, StoreError},
+    store::{AppendError, Appended, FromSnapshot, Store, StoreError},
 };
 
 /// A command decides anew so often when others are quicker, before it gives up.
@@ -46,6 +46,9 @@ pub enum OrderError {
     WrongVersion { order_id: OrderId, expected: u64, actual: u64 },
     #[error("order {order_id} is not there")]
     Unknown { order_id: OrderId },
+    /// The order is there, and the time that was asked for lies before it.
+    #[error("order {order_id} was not there yet: its first event is of {began}")]
+    NotYet { order_id: OrderId, began: String },
     /// Never skipped: a state without an event that is there would be wrong in a way that nobody sees.
     #[error(transparent)]
     Unreadable(#[from] FoldError<DecodeError>),
@@ -72,6 +75,13 @@ pub struct Entry {
     pub recorded: RecordedEvent,
     pub event: Result<OrderEvent, DecodeError>,
     pub metadata: Option<Metadata>,
+}
+
+/// An order as it is, and its last event: the cause of what comes next.
+#[derive(Default)]
+struct Now {
+    order: Folded<Order>,
+    last: Option<Uuid>,
 }
 
 /// The orders of a store.
@@ -112,7 +122,7 @@ impl Orders {
         let order_id = command.order_id();
         let mut conflicts = 0;
         loop {
-            let before = self.load(order_id, Until::End).await?;
+            let Now { order: before, last } = self.now(order_id).await?;
             if let Some(expected) = expected.filter(|expected| *expected != before.version) {
                 return Err(OrderError::WrongVersion { order_id: order_id.clone(), expected, actual: before.version });
             }
@@ -120,7 +130,7 @@ impl Orders {
             if events.is_empty() {
                 return Ok(Handled { order: before, events: Vec::new(), appended: None, conflicts });
             }
-            let (events, new, metadata) = self.recorded(order_id, &before, events, actor, via).await?;
+            let (events, new, metadata) = recorded(order_id, last, events, actor, via);
             let messages = match via {
                 Some(_) => outbox::messages(&new, &metadata, order_id.as_str(), before.version),
                 None => Vec::new(),
@@ -148,48 +158,13 @@ impl Orders {
         }
     }
 
-    /// The events as they are appended: each with an id, who acted, and the event before it as its cause.
-    async fn recorded(
-        &self,
-        order_id: &OrderId,
-        before: &Folded<Order>,
-        events: Vec<OrderEvent>,
-        actor: &str,
-        via: Option<&str>,
-    ) -> Result<(Vec<(Uuid, OrderEvent)>, Vec<NewEvent>, Vec<Metadata>), StoreError> {
-        let last = match before.version {
-            0 => None,
-            version => self.store.read_stream(&order_id.stream(), version, 1).await?.pop().map(|event| event.id),
-        };
-        let mut cause = last;
-        let mut named = Vec::with_capacity(events.len());
-        let (mut new, mut beside) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
-        for event in events {
-            let id = Uuid::now_v7();
-            let metadata = Metadata {
-                actor: actor.to_owned(),
-                correlation_id: Some(order_id.as_str().to_owned()),
-                causation_id: cause.map(|id| id.to_string()),
-                traceparent: None,
-                via: via.map(str::to_owned),
-            };
-            new.push(event.to_new_event(id, &metadata));
-            beside.push(metadata);
-            cause = Some(id);
-            named.push((id, event));
-        }
-        Ok((named, new, beside))
-    }
-
     /// The order at a point of its past; version 0 where it is not there.
     pub async fn load(&self, order_id: &OrderId, until: Until) -> Result<Folded<Order>, OrderError> {
-        let stream = order_id.stream();
-        let start = match until {
-            Until::End => self.snapshot(&stream).await?,
-            Until::Version(_) | Until::Time(_) => Folded::default(),
-        };
-        let mut pages = self.store.stream_pages(&stream, start.version + 1);
-        let mut order = start;
+        if until == Until::End {
+            return Ok(self.now(order_id).await?.order);
+        }
+        let mut pages = self.store.stream_pages(&order_id.stream(), 1);
+        let mut order = Folded::default();
         loop {
             let page = pages.next().await?;
             let is_over = |event: &RecordedEvent| match until {
@@ -200,7 +175,7 @@ impl Orders {
             let cut = page.iter().position(is_over);
             let wanted = &page[..cut.unwrap_or(page.len())];
             order = fold(order, wanted, Until::End, OrderEvent::recorded, evolve)?;
-            if page.is_empty() || cut.is_some() {
+            if pages.is_end() || cut.is_some() {
                 break;
             }
         }
@@ -212,15 +187,29 @@ impl Orders {
         }
     }
 
-    /// A snapshot is a cache: one that does not fit is thrown away.
-    async fn snapshot(&self, stream: &str) -> Result<Folded<Order>, StoreError> {
-        let Some(snapshot) = self.store.load_snapshot(stream).await? else { return Ok(Folded::default()) };
-        match snapshot.open(Order::SCHEMA, self.store.stream_version(stream).await?) {
-            Ok(folded) => Ok(folded),
-            Err(error) => {
+    /// The order as it is, from its snapshot where it has one.
+    async fn now(&self, order_id: &OrderId) -> Result<Now, OrderError> {
+        let stream = order_id.stream();
+        let FromSnapshot { snapshot, version, mut pages } = self.store.from_snapshot(&stream).await?;
+        let mut now = Now::default();
+        // a snapshot is a cache: one that does not fit is thrown away
+        match snapshot.map(|snapshot| snapshot.open(Order::SCHEMA, version)) {
+            None => {}
+            Some(Ok(order)) => now.order = order,
+            Some(Err(error)) => {
                 tracing::warn!(stream, %error, "the snapshot is thrown away, and the stream read from its beginning");
-                self.store.delete_snapshot(stream).await?;
-                Ok(Folded::default())
+                self.store.delete_snapshot(&stream).await?;
+                pages = self.store.stream_pages(&stream, 1);
+            }
+        }
+        loop {
+            let page = pages.next().await?;
+            // the snapshot's own last event is in it
+            let known = page.partition_point(|event| event.version <= now.order.version);
+            now.order = fold(now.order, &page[known..], Until::End, OrderEvent::recorded, evolve)?;
+            now.last = page.last().map(|event| event.id).or(now.last);
+            if pages.is_end() {
+                return Ok(now);
             }
         }
     }
@@ -243,14 +232,14 @@ impl Orders {
         let mut entries = Vec::new();
         loop {
             let page = pages.next().await?;
-            if page.is_empty() {
-                break;
-            }
             entries.extend(page.into_iter().map(|recorded| Entry {
                 event: OrderEvent::recorded(&recorded),
                 metadata: Metadata::from_json(&recorded.metadata).ok(),
                 recorded,
             }));
+            if pages.is_end() {
+                break;
+            }
         }
         match entries.is_empty() {
             true => Err(OrderError::Unknown { order_id: order_id.clone() }),
@@ -261,6 +250,34 @@ impl Orders {
     pub fn store(&self) -> &Store {
         &self.store
     }
+}
+
+/// The events as they are appended: each with an id, who acted, and the event before it as its cause.
+fn recorded(
+    order_id: &OrderId,
+    last: Option<Uuid>,
+    events: Vec<OrderEvent>,
+    actor: &str,
+    via: Option<&str>,
+) -> (Vec<(Uuid, OrderEvent)>, Vec<NewEvent>, Vec<Metadata>) {
+    let mut cause = last;
+    let mut named = Vec::with_capacity(events.len());
+    let (mut new, mut beside) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
+    for event in events {
+        let id = Uuid::now_v7();
+        let metadata = Metadata {
+            actor: actor.to_owned(),
+            correlation_id: Some(order_id.as_str().to_owned()),
+            causation_id: cause.map(|id| id.to_string()),
+            traceparent: None,
+            via: via.map(str::to_owned),
+        };
+        new.push(event.to_new_event(id, &metadata));
+        beside.push(metadata);
+        cause = Some(id);
+        named.push((id, event));
+    }
+    (named, new, beside)
 }
 
 /// One line of a narrated run: what happened, and where.

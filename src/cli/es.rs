@@ -83,6 +83,7 @@ pub(super) fn explained(error: OrderError) -> Report {
         OrderError::Unknown { .. } | OrderError::Rejected(Rejection::NotThere { .. }) => {
             "`kafkalab es streams` shows what there is; `kafkalab es create --price USD:9.99` makes one".to_owned()
         }
+        OrderError::NotYet { order_id, .. } => format!("`kafkalab es history {order_id}` shows what happened when"),
         OrderError::Unreadable(FoldError::Unreadable { .. }) => {
             "nothing is skipped: is there a newer kafkalab that knows it?".to_owned()
         }

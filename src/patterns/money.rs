@@ -50,7 +50,7 @@
 
 mod currency;
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -253,9 +253,10 @@ struct Written {
 }
 
 #[derive(Deserialize)]
-struct Read {
+struct Read<'a> {
     currency: Currency,
-    amount: Amount,
+    #[serde(borrow)]
+    amount: Amount<'a>,
 }
 
 /// `{"currency":"USD","amount":"99.99"}`
@@ -277,34 +278,38 @@ impl<'de> Deserialize<'de> for Money {
 }
 
 /// As it stands in JSON. Whole numbers are as good as text: they come exactly.
-enum Amount {
-    Text(String),
+enum Amount<'a> {
+    Text(Cow<'a, str>),
     Float(f64),
 }
 
-impl<'de> Deserialize<'de> for Amount {
+impl<'de: 'a, 'a> Deserialize<'de> for Amount<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = Amount;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Amount<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an amount as text, such as \"99.99\", or as a number")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Amount, E> {
-                Ok(Amount::Text(text.to_owned()))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Amount<'de>, E> {
+                Ok(Amount::Text(text.into()))
             }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Amount, E> {
-                Ok(Amount::Text(number.to_string()))
+            fn visit_str<E>(self, text: &str) -> Result<Amount<'de>, E> {
+                Ok(Amount::Text(text.to_owned().into()))
             }
 
-            fn visit_u64<E>(self, number: u64) -> Result<Amount, E> {
-                Ok(Amount::Text(number.to_string()))
+            fn visit_i64<E>(self, number: i64) -> Result<Amount<'de>, E> {
+                Ok(Amount::Text(number.to_string().into()))
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Amount, E> {
+            fn visit_u64<E>(self, number: u64) -> Result<Amount<'de>, E> {
+                Ok(Amount::Text(number.to_string().into()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Amount<'de>, E> {
                 Ok(Amount::Float(number))
             }
         }

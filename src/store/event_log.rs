@@ -13,12 +13,15 @@
 //!   before it, and none of them appears later. (Numbers from a sequence do not do that: one that is given first may be
 //!   committed last, behind the reader's back.)
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{
     AppendError, Store, StoreError,
+    snapshot::Latest,
     sql::{Access, Database},
 };
 use crate::patterns::{
-    event_sourcing::{ExpectedVersion, NewEvent, RecordedEvent},
+    event_sourcing::{ExpectedVersion, NewEvent, RecordedEvent, Snapshot},
     outbox::NewMessage,
 };
 
@@ -55,11 +58,29 @@ pub(super) enum Scope {
     All { after: u64 },
 }
 
-/// The events of a stream or of the log, page by page: at most two pages are in memory.
+/// The events of a stream or of the log, page by page: at most two pages are in memory. While one is looked at the next
+/// is read.
 pub struct Pages {
     store: Store,
     scope: Scope,
     size: usize,
+    ahead: Option<Ahead>,
+    is_end: bool,
+}
+
+/// A page that nobody has asked for yet.
+enum Ahead {
+    Read(Vec<RecordedEvent>),
+    Reading(AbortOnDropHandle<Result<Vec<RecordedEvent>, StoreError>>),
+}
+
+/// A stream from its snapshot on.
+pub struct FromSnapshot {
+    pub snapshot: Option<Snapshot>,
+    /// The stream has come to this version at least.
+    pub version: u64,
+    /// From the snapshot's last event on; without a snapshot from the first.
+    pub pages: Pages,
 }
 
 const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
@@ -132,12 +153,33 @@ impl Store {
     /// A stream of any length, page by page.
     pub fn stream_pages(&self, stream: &str, from_version: u64) -> Pages {
         let scope = Scope::Stream { stream: stream.to_owned(), from: from_version };
-        Pages { store: self.clone(), scope, size: PAGE }
+        self.pages(scope)
     }
 
     /// A log of any length, page by page.
     pub fn all_pages(&self, after_position: u64) -> Pages {
-        Pages { store: self.clone(), scope: Scope::All { after: after_position }, size: PAGE }
+        self.pages(Scope::All { after: after_position })
+    }
+
+    fn pages(&self, scope: Scope) -> Pages {
+        Pages { store: self.clone(), scope, size: PAGE, ahead: None, is_end: false }
+    }
+
+    /// A stream's snapshot, if it has one, and its events from there on; one way there and back where these are few.
+    pub async fn from_snapshot(&self, stream: &str) -> Result<FromSnapshot, StoreError> {
+        let Latest { snapshot, events } = match self.database() {
+            Database::Sqlite(database) => database.latest(stream, PAGE).await?,
+            Database::Postgres(database) => database.latest(stream, PAGE).await?,
+        };
+        let version = match (events.last(), &snapshot) {
+            (Some(last), _) => last.version,
+            (None, None) => 0,
+            (None, Some(_)) => self.stream_version(stream).await?,
+        };
+        let from = events.first().map_or(1, |first| first.version);
+        let mut pages = self.stream_pages(stream, from);
+        pages.ahead = Some(Ahead::Read(events));
+        Ok(FromSnapshot { snapshot, version, pages })
     }
 
     async fn page(&self, scope: Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
@@ -183,13 +225,38 @@ impl Pages {
     /// The next page; empty at the end. Asked again later it goes on with what was appended meanwhile. After an error
     /// the same page may be asked for again.
     pub async fn next(&mut self) -> Result<Vec<RecordedEvent>, StoreError> {
-        let page = self.store.page(self.scope.clone(), self.size).await?;
+        let page = match self.ahead.take() {
+            Some(Ahead::Read(page)) => page,
+            Some(Ahead::Reading(task)) => match task.await {
+                // read when there was nothing: it may be there now
+                Ok(Ok(page)) if page.is_empty() => self.read().await?,
+                Ok(outcome) => outcome?,
+                Err(_) => self.read().await?,
+            },
+            None => self.read().await?,
+        };
         if let Some(last) = page.last() {
             match &mut self.scope {
                 Scope::Stream { from, .. } => *from = last.version + 1,
                 Scope::All { after } => *after = last.position,
             }
         }
+        let bytes = |event: &RecordedEvent| event.data.len() + event.metadata.len();
+        self.is_end = page.len() < self.size && page.iter().map(bytes).sum::<usize>() < PAGE_BYTES;
+        if !self.is_end {
+            self.ahead = Some(Ahead::Reading(AbortOnDropHandle::new(tokio::spawn(self.read()))));
+        }
         Ok(page)
+    }
+
+    /// Is the last page that was given the end, as far as it was there when it was read? Who knows that need not ask for
+    /// the empty page behind it.
+    pub fn is_end(&self) -> bool {
+        self.is_end
+    }
+
+    fn read(&self) -> impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send + 'static {
+        let (store, scope, size) = (self.store.clone(), self.scope.clone(), self.size);
+        async move { store.page(scope, size).await }
     }
 }

@@ -8,7 +8,7 @@
 //! | `snapshot.rs` | snapshots |
 //! | `outbox.rs` | messages that wait, and what becomes of them |
 //! | `inbox.rs` | what was handled, the states of handlers, and the transaction of a batch |
-//! | `sqlite.rs`, `postgres.rs` | the two databases: connections, reading a page, errors; in their folders `append.rs`: the append's transaction |
+//! | `sqlite.rs`, `postgres.rs` | the two databases: connections, errors; in their folders `append.rs`: the append's transaction, `read.rs`: reading a page |
 //! | `sql.rs` | small statements, written once for both |
 //! | `url.rs`, `error.rs` | where a store is, and what can go wrong with it |
 //!
@@ -43,7 +43,7 @@ use uuid::Uuid;
 
 pub use self::{
     error::{AppendError, StoreError},
-    event_log::{Appended, PAGE, Pages, StreamInfo},
+    event_log::{Appended, FromSnapshot, PAGE, Pages, StreamInfo},
     inbox::{Handled, HandledError, StateWrite},
     lease::Lease,
     outbox::{Depth, Marks, OutboxRow, SetAside, Status},

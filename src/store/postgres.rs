@@ -1,7 +1,9 @@
-//! PostgreSQL: one task appends, on a connection of its own (`append.rs`); a small pool does the rest.
+//! PostgreSQL: one task appends, on a connection of its own (`append.rs`); a small pool does the rest, reading events
+//! (`read.rs`) among it.
 
 mod append;
 mod listen;
+mod read;
 
 use std::{
     future::Future,
@@ -11,11 +13,7 @@ use std::{
 
 use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use futures::{
-    TryStreamExt,
-    future::{join, join_all},
-    pin_mut,
-};
+use futures::future::{join, join_all};
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::{
     Config, Error, NoTls,
@@ -28,8 +26,9 @@ pub(super) use self::append::LOCK;
 use super::{
     CrashPoint, StoreError, StoreOptions,
     error::causes,
-    event_log::{PAGE_BYTES, Scope},
-    sql::{Access, Check, Column, Each, Points, Row, Step, Value, bigint, in_postgres},
+    event_log::Scope,
+    snapshot::Latest,
+    sql::{Access, Check, Column, Each, Points, Row, Step, Value, in_postgres},
     writer::{Append, Appends},
 };
 use crate::patterns::event_sourcing::RecordedEvent;
@@ -47,13 +46,6 @@ const ANSWER: Duration = Duration::from_secs(35);
 /// While one process makes the tables, the others wait.
 const LOCK_SCHEMA: &str = "SELECT pg_advisory_lock(27501, hashtext(current_schema()))";
 const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock_all()";
-
-const STREAM_PAGE: &str = "
-    SELECT position, version, event_id, event_type, data, metadata, recorded_at_ms, stream_id
-    FROM events WHERE stream_id = $1 AND version >= $2 ORDER BY version LIMIT $3";
-const ALL_PAGE: &str = "
-    SELECT position, version, event_id, event_type, data, metadata, recorded_at_ms, stream_id
-    FROM events WHERE position > $1 ORDER BY position LIMIT $2";
 
 pub(super) struct Postgres {
     pub appends: Appends<Append>,
@@ -108,6 +100,13 @@ impl Postgres {
         }
     }
 
+    pub async fn latest(&self, stream: &str, limit: usize) -> Result<Latest, StoreError> {
+        match self.try_latest(stream, limit).await {
+            Err(StoreError::Unknown { .. }) => self.try_latest(stream, limit).await,
+            outcome => outcome,
+        }
+    }
+
     async fn try_rows(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
         let client = self.connections.get().await?;
         let outcome = self.connections.within(rows(&client, sql, values)).await;
@@ -117,7 +116,13 @@ impl Postgres {
 
     async fn try_page(&self, scope: &Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
         let client = self.connections.get().await?;
-        let outcome = self.connections.within(page(&client, scope, limit)).await;
+        let outcome = self.connections.within(read::page(&client, scope, limit)).await;
+        keep(client, outcome)
+    }
+
+    async fn try_latest(&self, stream: &str, limit: usize) -> Result<Latest, StoreError> {
+        let client = self.connections.get().await?;
+        let outcome = self.connections.within(read::latest(&client, stream, limit)).await;
         keep(client, outcome)
     }
 }
@@ -336,45 +341,6 @@ fn keep<T>(client: Object, outcome: Result<T, StoreError>) -> Result<T, StoreErr
 }
 
 // --- reading ------------------------------------------------------------------------------------------------------------
-
-async fn page(client: &Object, scope: &Scope, limit: usize) -> Result<Vec<RecordedEvent>, Error> {
-    let limit = bigint(limit as u64);
-    let rows = match scope {
-        Scope::Stream { stream, from } => {
-            let statement = client.prepare_cached(STREAM_PAGE).await?;
-            let parameters: [&(dyn ToSql + Sync); 3] = [stream, &bigint(*from), &limit];
-            client.query_raw(&statement, parameters).await?
-        }
-        Scope::All { after } => {
-            let statement = client.prepare_cached(ALL_PAGE).await?;
-            client.query_raw(&statement, [bigint(*after), limit]).await?
-        }
-    };
-    pin_mut!(rows);
-    let (mut events, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.try_next().await? {
-        let event = event(&row)?;
-        bytes += event.data.len() + event.metadata.len();
-        events.push(event);
-        if bytes >= PAGE_BYTES {
-            break;
-        }
-    }
-    Ok(events)
-}
-
-fn event(row: &tokio_postgres::Row) -> Result<RecordedEvent, Error> {
-    Ok(RecordedEvent {
-        position: unsigned(row, 0)?,
-        stream: row.try_get(7)?,
-        version: unsigned(row, 1)?,
-        id: row.try_get(2)?,
-        event_type: row.try_get(3)?,
-        data: row.try_get(4)?,
-        metadata: row.try_get(5)?,
-        recorded_at_ms: row.try_get(6)?,
-    })
-}
 
 async fn rows(client: &Object, sql: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, Error> {
     let statement = client.prepare_cached(sql).await?;

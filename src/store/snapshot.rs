@@ -7,9 +7,9 @@ use super::{
     sql::{Access, Value, bigint},
     writer::check_name,
 };
-use crate::patterns::event_sourcing::Snapshot;
+use crate::patterns::event_sourcing::{RecordedEvent, Snapshot};
 
-const LOAD: &str = "SELECT version, schema, checksum, state FROM snapshots WHERE stream_id = $1";
+pub(super) const LOAD: &str = "SELECT version, schema, checksum, state FROM snapshots WHERE stream_id = $1";
 
 // Of two savers the one that has seen more wins, unless the form has changed.
 const SAVE: &str = "
@@ -21,13 +21,24 @@ const SAVE: &str = "
 
 const DELETE: &str = "DELETE FROM snapshots WHERE stream_id = $1 RETURNING version";
 
+/// What a read of a stream's end finds: its snapshot, and events from the snapshot's last one on; all of them where
+/// there is no snapshot. So the first event shows that the stream goes as far as its snapshot says.
+#[derive(Default)]
+pub(super) struct Latest {
+    pub snapshot: Option<Snapshot>,
+    pub events: Vec<RecordedEvent>,
+}
+
+/// A number that somebody damaged is taken as it is: the checksum will not fit.
+pub(super) fn stored(version: i64, schema: i64, checksum: i64, state: Vec<u8>) -> Snapshot {
+    Snapshot { version: version as u64, schema: schema as u32, checksum: checksum as u32, state }
+}
+
 impl Store {
     /// The stream's snapshot as it was saved; [`Snapshot::open`] says whether it still is what was saved.
     pub async fn load_snapshot(&self, stream: &str) -> Result<Option<Snapshot>, StoreError> {
         let Some(row) = self.database().row(Access::Read, LOAD, [stream.into()]).await? else { return Ok(None) };
-        // a number that somebody damaged is taken as it is: the checksum will not fit
-        let (version, schema, checksum) = (row.int(0)? as u64, row.int(1)? as u32, row.int(2)? as u32);
-        Ok(Some(Snapshot { version, schema, checksum, state: row.bytes(3)?.to_vec() }))
+        Ok(Some(stored(row.int(0)?, row.int(1)?, row.int(2)?, row.bytes(3)?.to_vec())))
     }
 
     /// Keeps the snapshot, unless there is one of a later version with the same schema.

@@ -3,6 +3,7 @@
 //! Statements run row by row on the writer's thread, prepared: a hop between threads costs 30 us, an insert two.
 
 mod append;
+mod read;
 
 use std::{
     path::{Path, PathBuf},
@@ -12,16 +13,16 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior,
     types::{ToSqlOutput, ValueRef},
 };
 use tokio::sync::{Semaphore, oneshot};
-use uuid::Uuid;
 
 use super::{
     CrashPoint, StoreError, StoreOptions,
-    event_log::{PAGE_BYTES, Scope},
-    sql::{Access, Check, Column, Each, Points, Row, Step, Value, bigint, in_sqlite},
+    event_log::Scope,
+    snapshot::Latest,
+    sql::{Access, Check, Column, Each, Points, Row, Step, Value, in_sqlite},
     writer::{Append, Appends},
 };
 use crate::patterns::event_sourcing::RecordedEvent;
@@ -144,7 +145,12 @@ impl Sqlite {
     }
 
     pub async fn page(&self, scope: Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
-        self.read(move |connection| page(connection, &scope, limit)).await
+        self.read(move |connection| read::page(connection, &scope, limit)).await
+    }
+
+    pub async fn latest(&self, stream: &str, limit: usize) -> Result<Latest, StoreError> {
+        let stream = stream.to_owned();
+        self.read(move |connection| read::latest(connection, &stream, limit)).await
     }
 }
 
@@ -334,54 +340,6 @@ fn is_up_to_date(connection: &mut Connection) -> bool {
 }
 
 // --- reading ------------------------------------------------------------------------------------------------------------
-
-fn page(connection: &Connection, scope: &Scope, limit: usize) -> rusqlite::Result<Vec<RecordedEvent>> {
-    let limit = bigint(limit as u64);
-    let mut statement;
-    let mut rows = match scope {
-        Scope::Stream { stream, from } => {
-            statement = connection.prepare_cached(
-                "SELECT position, version, event_id, event_type, data, metadata, recorded_at_ms, stream_id
-                 FROM events WHERE stream_id = ?1 AND version >= ?2 ORDER BY version LIMIT ?3",
-            )?;
-            statement.query(params![stream, bigint(*from), limit])?
-        }
-        Scope::All { after } => {
-            statement = connection.prepare_cached(
-                "SELECT position, version, event_id, event_type, data, metadata, recorded_at_ms, stream_id
-                 FROM events WHERE position > ?1 ORDER BY position LIMIT ?2",
-            )?;
-            statement.query(params![bigint(*after), limit])?
-        }
-    };
-    let (mut events, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        let event = event(row)?;
-        bytes += event.data.len() + event.metadata.len();
-        events.push(event);
-        if bytes >= PAGE_BYTES {
-            break;
-        }
-    }
-    Ok(events)
-}
-
-fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<RecordedEvent> {
-    let (position, version): (i64, i64) = (row.get(0)?, row.get(1)?);
-    let id = row.get_ref(2)?.as_blob()?;
-    let id = Uuid::from_slice(id)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Blob, Box::new(error)))?;
-    Ok(RecordedEvent {
-        position: position as u64,
-        stream: row.get(7)?,
-        version: version as u64,
-        id,
-        event_type: row.get(3)?,
-        data: row.get(4)?,
-        metadata: row.get(5)?,
-        recorded_at_ms: row.get(6)?,
-    })
-}
 
 fn rows(connection: &Connection, sql: &str, values: &[Value], at: &Arc<str>) -> rusqlite::Result<Vec<Row>> {
     let mut statement = connection.prepare_cached(sql)?;

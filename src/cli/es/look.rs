@@ -101,13 +101,20 @@ pub async fn state(args: State, options: &Options, session: &Session) -> Result<
     Ok(Exit::OK)
 }
 
-/// The order, which must be there at all.
+/// The order, which must be there at all, and at that time already.
 async fn load(orders: &Orders, order_id: &OrderId, until: Until) -> Result<Folded<Order>> {
     let order = orders.load(order_id, until).await.map_err(explained)?;
-    let is_there = order.version > 0 || orders.store().stream_version(&order_id.stream()).await? > 0;
-    match is_there {
-        true => Ok(order),
-        false => Err(explained(OrderError::Unknown { order_id: order_id.clone() })),
+    if order.version > 0 {
+        return Ok(order);
+    }
+    let first = orders.store().read_stream(&order_id.stream(), 1, 1).await?.pop();
+    match (first, until) {
+        (None, _) => Err(explained(OrderError::Unknown { order_id: order_id.clone() })),
+        (Some(first), Until::Time(_)) => {
+            let began = crate::app::rfc_3339(first.recorded_at_ms);
+            Err(explained(OrderError::NotYet { order_id: order_id.clone(), began }))
+        }
+        (Some(_), _) => Ok(order),
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Currency {
     digits: u32,
 }
 
-/// Active codes by the digits of their minor unit: list one of ISO 4217, without the codes that have no minor unit
+/// Active codes by the digits of their minor unit, each row in the order of the alphabet: list one of ISO 4217, without the codes that have no minor unit
 /// (gold, special drawing rights, testing). As of 2026: BGN, ANG and ZWL are gone, XCG, XAD and ZWG are new.
 const CODES: [(u32, &[&str]); 4] = [
     (
@@ -76,9 +76,11 @@ impl FromStr for Currency {
     type Err = MoneyError;
 
     fn from_str(text: &str) -> Result<Self, MoneyError> {
-        Self::all()
-            .find(|currency| currency.code == text)
-            .ok_or_else(|| MoneyError::UnknownCurrency { given: super::excerpt(text), near: near(text) })
+        let known = CODES.iter().find_map(|(digits, codes)| {
+            let at = codes.binary_search(&text).ok()?;
+            Some(Self { code: codes[at], digits: *digits })
+        });
+        known.ok_or_else(|| MoneyError::UnknownCurrency { given: super::excerpt(text), near: near(text) })
     }
 }
 
@@ -113,7 +115,18 @@ impl Serialize for Currency {
 
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let code = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        code.parse().map_err(de::Error::custom)
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Currency;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, code: &str) -> Result<Currency, E> {
+                code.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Visitor)
     }
 }

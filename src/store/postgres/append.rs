@@ -1,7 +1,8 @@
 //! The append's transaction on PostgreSQL.
 //!
-//! A batch is two looks, one insert by arrays and one commit, however many appends it has. Positions are given under an
-//! advisory lock that is held to the commit, so that all processes' appends stand in one line:
+//! A batch is two looks, one insert by arrays and one commit, however many appends it has, and twice the way there and back:
+//! for the lock and the looks, and for the insert and the commit. Positions are given under an advisory lock that is held
+//! to the commit, so that all processes' appends stand in one line:
 //!
 //! ```text
 //! A: lock ─ look: last position 7 ─ insert 8, 9 ─ commit      B: lock ....... waits ....... look: 9 ─ insert 10 ─ commit
@@ -19,9 +20,9 @@ use std::{
 };
 
 use deadpool_postgres::Object;
-use futures::future::{try_join, try_join4};
+use futures::future::{join, try_join, try_join3};
 use tokio::{sync::mpsc, time::sleep};
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Statement};
 use uuid::Uuid;
 
 use super::{
@@ -37,9 +38,10 @@ use crate::patterns::outbox::NewMessage;
 /// `kl`, and the table: two stores in two schemas of one database do not wait for each other.
 pub(in crate::store) const LOCK: &str =
     "BEGIN; SELECT pg_advisory_xact_lock(27500, CAST(CAST('events' AS regclass) AS oid)::int)";
-const LAST: &str = "SELECT coalesce(max(position), 0) FROM events";
+/// The last position of the log, and the version of each stream; the first is computed once.
 const HEADS: &str = "
-    SELECT s.stream_id, (SELECT coalesce(max(e.version), 0) FROM events e WHERE e.stream_id = s.stream_id)
+    SELECT (SELECT coalesce(max(position), 0) FROM events), s.stream_id,
+        (SELECT coalesce(max(e.version), 0) FROM events e WHERE e.stream_id = s.stream_id)
     FROM unnest($1::text[]) s (stream_id)";
 const FIND: &str = "SELECT event_id, stream_id, version, position FROM events WHERE event_id = ANY ($1::uuid[])";
 const INSERT: &str = "
@@ -119,25 +121,32 @@ impl Writer {
         }
         let messages: Vec<NewMessage> = messages.into_iter().cloned().collect();
         let now = (self.options.clock)();
-        let inserts = async {
-            match messages.is_empty() {
-                true => insert(client, &rows, now).await.map(drop),
-                false => {
-                    let step = [Step::Each(outbox::insert(&messages, now))];
-                    try_join(insert(client, &rows, now), run_steps(client, &step, None)).await.map(drop)
-                }
+        let insert_events = self.connection.within(client.prepare_cached(INSERT)).await.map_err(unsent)?;
+        let commit = async {
+            for point in writer::before_commit(!messages.is_empty()) {
+                (self.options.crash_point)(point);
+            }
+            client.batch_execute("COMMIT").await
+        };
+        let written = async {
+            let inserted = insert(client, &insert_events, &rows, now);
+            if messages.is_empty() {
+                // One way there and back for both: polled in this order, and so sent in it. Where the insert fails there
+                // is nothing to commit, and the server rolls back.
+                let (inserted, committed) = join(inserted, commit).await;
+                inserted.and(committed)
+            } else {
+                let step = [Step::Each(outbox::insert(&messages, now))];
+                try_join(inserted, run_steps(client, &step, None)).await?;
+                commit.await
             }
         };
-        self.connection.within(inserts).await.map_err(unsent)?;
+        let written = self.connection.within(written).await;
         drop(rows);
         for (append, outcome) in batch.iter_mut().zip(&outcomes) {
             append.tried |= outcome.as_ref().is_ok_and(|appended| !appended.duplicate);
         }
-        for point in writer::before_commit(!messages.is_empty()) {
-            (self.options.crash_point)(point);
-        }
-        let committed = self.connection.within(client.batch_execute("COMMIT")).await;
-        committed.map_err(|error| Failed { sent: matches!(error, StoreError::Unknown { .. }), error })?;
+        written.map_err(|error| Failed { sent: matches!(error, StoreError::Unknown { .. }), error })?;
         for point in writer::after_commit(!messages.is_empty()) {
             (self.options.crash_point)(point);
         }
@@ -145,25 +154,20 @@ impl Writer {
     }
 }
 
-/// Begins, waits for the lock, and looks: one way there and back, because the four are sent in this order without
+/// Begins, waits for the lock, and looks: one way there and back, because the three are sent in this order without
 /// waiting. The looks come after the lock, and each sees what is committed when it begins.
 async fn look(client: &Object, batch: &[Append]) -> Result<Seen, Error> {
-    let last = client.prepare_cached(LAST).await?;
     let heads = client.prepare_cached(HEADS).await?;
     let find = client.prepare_cached(FIND).await?;
     let streams: HashSet<&str> = batch.iter().map(|append| append.stream.as_str()).collect();
     let streams: Vec<&str> = streams.into_iter().collect();
     let ids: Vec<Uuid> = batch.iter().flat_map(|append| append.events.iter().map(|event| event.id)).collect();
-    let (_, last, heads, found) = try_join4(
-        client.batch_execute(LOCK),
-        client.query_one(&last, &[]),
-        client.query(&heads, &[&streams]),
-        client.query(&find, &[&ids]),
-    )
-    .await?;
-    let mut seen = Seen { last_position: unsigned(&last, 0)?, ..Seen::default() };
+    let (_, heads, found) =
+        try_join3(client.batch_execute(LOCK), client.query(&heads, &[&streams]), client.query(&find, &[&ids])).await?;
+    let mut seen = Seen::default();
     for row in heads {
-        seen.heads.insert(row.try_get(0)?, unsigned(&row, 1)?);
+        seen.last_position = unsigned(&row, 0)?;
+        seen.heads.insert(row.try_get(1)?, unsigned(&row, 2)?);
     }
     for row in found {
         let place = Place { stream: row.try_get(1)?, version: unsigned(&row, 2)?, position: unsigned(&row, 3)? };
@@ -172,11 +176,11 @@ async fn look(client: &Object, batch: &[Append]) -> Result<Seen, Error> {
     Ok(seen)
 }
 
-async fn insert(client: &Object, rows: &[writer::Row<'_>], now: i64) -> Result<u64, Error> {
+/// The statement is prepared before: whoever polls this has sent it.
+async fn insert(client: &Object, statement: &Statement, rows: &[writer::Row<'_>], now: i64) -> Result<(), Error> {
     fn column<'a, T>(rows: &'a [writer::Row<'a>], of: impl Fn(&'a writer::Row<'a>) -> T) -> Vec<T> {
         rows.iter().map(of).collect()
     }
-    let insert = client.prepare_cached(INSERT).await?;
     let positions = column(rows, |row| bigint(row.position));
     let streams = column(rows, |row| row.stream);
     let versions = column(rows, |row| bigint(row.version));
@@ -184,5 +188,5 @@ async fn insert(client: &Object, rows: &[writer::Row<'_>], now: i64) -> Result<u
     let types = column(rows, |row| row.event.event_type.as_str());
     let data = column(rows, |row| row.event.data.as_slice());
     let metadata = column(rows, |row| row.event.metadata.as_slice());
-    client.execute(&insert, &[&positions, &streams, &versions, &ids, &types, &data, &metadata, &now]).await
+    client.execute(statement, &[&positions, &streams, &versions, &ids, &types, &data, &metadata, &now]).await.map(drop)
 }

@@ -12,6 +12,8 @@ on_both!(
     any_bytes_and_any_name_come_back_as_they_went_in,
     arguments_that_would_fail_a_whole_batch_are_refused_before_it,
     pages_give_each_event_once_and_go_on_later,
+    a_page_that_was_read_ahead_hides_nothing_that_came_meanwhile,
+    a_stream_is_read_from_its_snapshots_last_event_on,
     a_page_ends_where_its_bytes_are_enough,
     streams_are_listed_with_their_ends,
     a_clock_that_goes_back_changes_no_order,
@@ -153,6 +155,43 @@ async fn pages_give_each_event_once_and_go_on_later(place: &Place) {
     assert!(store.read_all(u64::MAX, 3).await.unwrap().is_empty());
     assert!(store.read_stream("s1", u64::MAX, usize::MAX).await.unwrap().is_empty());
     assert_eq!(store.read_all(0, usize::MAX).await.unwrap().len(), 501);
+}
+
+/// The page behind a full one is read before it is asked for.
+async fn a_page_that_was_read_ahead_hides_nothing_that_came_meanwhile(place: &Place) {
+    let store = place.open().await;
+    store.append("s", NoStream, events(6)).await.unwrap();
+    for version in 6..16 {
+        let mut pages = store.stream_pages("s", version - 5).of(3);
+        for _ in 0..2 {
+            assert_eq!(pages.next().await.unwrap().len(), 3);
+            assert!(!pages.is_end());
+        }
+        store.append("s", Exact(version), events(1)).await.unwrap();
+        let last = pages.next().await.unwrap();
+        assert_eq!(last.iter().map(|event| event.version).collect::<Vec<_>>(), [version + 1]);
+        assert!(pages.is_end());
+    }
+}
+
+async fn a_stream_is_read_from_its_snapshots_last_event_on(place: &Place) {
+    let store = place.open().await;
+    store.append("s", NoStream, events(7)).await.unwrap();
+    store.append("other", NoStream, events(9)).await.unwrap();
+    for (saved, version, versions) in [(None, 7, 1..8), (Some(5), 7, 5..8), (Some(7), 7, 7..8), (Some(9), 7, 0..0)] {
+        if let Some(saved) = saved {
+            store.save_snapshot("s", &snapshot(saved, 1)).await.unwrap();
+        }
+        let mut found = store.from_snapshot("s").await.unwrap();
+        assert_eq!((found.snapshot, found.version), (saved.map(|saved| snapshot(saved, 1)), version));
+        let page = found.pages.next().await.unwrap();
+        assert!(page.iter().map(|event| event.version).eq(versions), "{saved:?}: {page:?}");
+        assert_eq!(page, store.read_stream("s", page.first().map_or(99, |first| first.version), 9).await.unwrap());
+        assert!(found.pages.is_end());
+        store.append("s2", Any, events(1)).await.unwrap();
+    }
+    let mut none = store.from_snapshot("none").await.unwrap();
+    assert_eq!((none.snapshot, none.version, none.pages.next().await.unwrap()), (None, 0, vec![]));
 }
 
 async fn a_page_ends_where_its_bytes_are_enough(place: &Place) {

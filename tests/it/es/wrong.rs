@@ -30,6 +30,27 @@ fn an_order_that_is_not_there_is_named() {
 }
 
 #[test]
+fn before_its_first_event_an_order_is_not_there() {
+    let place = Place::new("before");
+    place.done(&["create", "--price", "USD:9.99", "--order", "o"]);
+    let history = place.es(&["history", "o", "-J"]).run().ok().text();
+    let history: serde_json::Value = serde_json::from_str(&history).expect("JSON");
+    let first = &history["events"][0];
+    let (began, ts) = (first["time"].as_str().expect("a time"), first["ts"].as_i64().expect("a time"));
+    let said = format!(
+        "error: order o was not there yet: its first event is of {began}\n\
+         hint: `kafkalab es history o` shows what happened when\n"
+    );
+    let before = (ts - 1).to_string();
+    for form in [&[][..], &["-J"], &["-q"]] {
+        expect(place.es(&["state", "o", "--at", &before]).arguments(form), 1, "", &said);
+    }
+    assert_eq!(place.done(&["state", "o", "--at", &ts.to_string()]), "created");
+    // version 0 is asked for by its number: the state that every order begins with
+    assert_eq!(place.done(&["state", "o", "--version", "0"]), "not there");
+}
+
+#[test]
 fn a_version_that_is_not_so_is_told_with_the_one_that_is() {
     let place = Place::new("versions");
     place.done(&["create", "--price", "USD:9.99", "--order", "o"]);
