@@ -98,7 +98,10 @@ impl Bench {
     }
 
     async fn relay(&self, row: &str) {
-        let options = Options { prefix: self.topics().await, once: true, ..Options::default() };
+        let mut options = Options { prefix: self.topics().await, once: true, ..Options::default() };
+        if let Some(batch) = std::env::var("BATCH").ok().and_then(|batch| batch.parse().ok()) {
+            options.batch = batch;
+        }
         let mut left = self.size.waiting;
         while left > 0 {
             let many = left.min(1000);
@@ -107,7 +110,7 @@ impl Bench {
         }
         let (before, began) = (memory("VmRSS:"), Instant::now());
         let report =
-            outbox::relay(&self.store, &self.cluster, &options, &Crash::default(), &Stop::new(), &|_| ()).await;
+            outbox::relay(&self.store, &self.cluster, &options, None, &Crash::default(), &Stop::new(), &|_| ()).await;
         let (took, published) = (began.elapsed(), report.expect("relayed").published);
         assert_eq!(published, self.size.waiting as u64);
         let rate = published as f64 / took.as_secs_f64();
@@ -142,7 +145,7 @@ impl Bench {
             }
         };
         let crash = Crash::default();
-        let relay = outbox::relay(&self.store, &self.cluster, &options, &crash, &stop, &tell);
+        let relay = outbox::relay(&self.store, &self.cluster, &options, None, &crash, &stop, &tell);
         let take = async {
             let store = match self.url.to_string().starts_with("sqlite:") {
                 true => self.store.clone(),
@@ -202,7 +205,9 @@ impl Bench {
         // what it has put into the outbox is not the next row's
         let options = Options { prefix: options.prefix, once: true, ..Options::default() };
         let stop = Stop::new();
-        outbox::relay(&self.store, &self.cluster, &options, &Crash::default(), &stop, &|_| ()).await.expect("relayed");
+        outbox::relay(&self.store, &self.cluster, &options, None, &Crash::default(), &stop, &|_| ())
+            .await
+            .expect("relayed");
     }
 
     async fn produce(&self, topic: &str) {
@@ -211,7 +216,7 @@ impl Bench {
             compression: Compression::None,
             linger: None,
             delivery_timeout: Duration::from_secs(30),
-            receipts: false,
+            receipts: produce::Receipts::None,
             transactional_id: None,
         };
         let out = Outbound::open(self.cluster.clone(), options).await.expect("a producer");

@@ -15,7 +15,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     app::{
-        produce::{Appended, Options, Outbound},
+        produce::{Appended, Options, Outbound, Receipts},
         topics,
     },
     kafka::{
@@ -218,7 +218,7 @@ fn sending() -> Options {
         compression: Compression::None,
         linger: None,
         delivery_timeout: DELIVERY,
-        receipts: false,
+        receipts: Receipts::None,
         transactional_id: None,
     }
 }
