@@ -24,7 +24,7 @@ pub use self::{
 };
 use crate::{
     app::{
-        produce::{Appended, Options, Outbound},
+        produce::{Appended, Options, Outbound, Receipts},
         topics,
     },
     kafka::{
@@ -229,7 +229,7 @@ fn sending() -> Options {
         compression: Compression::None,
         linger: None,
         delivery_timeout: DELIVERY,
-        receipts: false,
+        receipts: Receipts::None,
         transactional_id: None,
     }
 }

@@ -18,6 +18,8 @@ mod timers;
 
 use std::time::{Duration, Instant};
 
+use futures::future::join;
+
 use self::{batch::Batch, timers::Timers};
 use super::{
     dead_letters::{DeadLetters, SendError},
@@ -222,8 +224,8 @@ impl Loop<'_> {
     /// What is there, up to a batch; nothing where nothing has come for so long; `None` at the end.
     async fn gather(&self, member: &mut GroupConsumer, pause: Duration) -> Result<Option<Vec<Chunk>>, HandlerError> {
         let (mut chunks, mut bytes): (Vec<Chunk>, usize) = (Vec::new(), 0);
-        // about a batch of ordinary records: how many there are is known when they are read
-        let enough = self.options.batch.saturating_mul(200);
+        // a few batches of ordinary records: how many there are is known when they are read
+        let enough = self.options.batch.saturating_mul(1000);
         let over = tokio::time::sleep(pause);
         tokio::pin!(over);
         loop {
@@ -265,15 +267,18 @@ impl Loop<'_> {
     /// Until all of it has taken effect or is put aside; false where it was told to stop before.
     async fn handle(&mut self, chunks: &[Chunk]) -> Result<bool, HandlerError> {
         let mut records = chunks.iter().map(|chunk| (chunk, chunk.records.clone())).collect();
-        loop {
-            let batch = Batch::read(self.handler, &self.options.prefix, &mut records, self.options.batch)?;
-            if batch.is_empty() {
-                return Ok(true);
-            }
-            if !self.settle(batch).await? {
+        let (handler, options) = (self.handler, self.options);
+        let mut batch = Batch::read(handler, &options.prefix, &mut records, options.batch).await?;
+        while !batch.is_empty() {
+            // the next one is read while the database has this one
+            let next = Batch::read(handler, &options.prefix, &mut records, options.batch);
+            let (settled, next) = join(self.settle(batch), next).await;
+            if !settled? {
                 return Ok(false);
             }
+            batch = next?;
         }
+        Ok(true)
     }
 
     /// Tries until it is done.

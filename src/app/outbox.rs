@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{
+    future::try_join,
+    stream::{FuturesUnordered, StreamExt},
+};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -205,8 +208,8 @@ impl Guide {
                 self.store.outbox_purge_some(Status::Published, age).await?;
             }
         }
-        let due = self.store.outbox_unblock().await?;
-        let busy: BTreeSet<u64> = self.store.outbox_busy().await?.into_iter().collect();
+        let (due, busy) = try_join(self.store.outbox_unblock(), self.store.outbox_busy()).await?;
+        let busy: BTreeSet<u64> = busy.into_iter().collect();
         if self.once && busy.is_empty() && due.is_none() {
             return Ok(None);
         }

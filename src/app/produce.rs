@@ -17,10 +17,20 @@ pub struct Options {
     pub compression: Compression,
     pub linger: Option<Duration>,
     pub delivery_timeout: Duration,
-    /// Keep a receipt of each record, for [`Outbound::receipts`].
-    pub receipts: bool,
+    /// What is kept of each record, for [`Outbound::receipts`].
+    pub receipts: Receipts,
     /// Records go in transactions under this id, and whoever had it before is fenced.
     pub transactional_id: Option<Arc<str>>,
+}
+
+/// What is kept of each record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receipts {
+    #[default]
+    None,
+    /// Receipts without keys: the caller knows the record by its number.
+    Numbers,
+    Keys,
 }
 
 /// How one record ended.
@@ -71,7 +81,7 @@ struct Ledger {
     open: HashMap<u64, Open>,
     /// Deliveries can come before their records' entries are made only within one append; see [`Door::append`].
     receipts: Vec<Receipt>,
-    keep: bool,
+    keep: Receipts,
 }
 
 /// A producer and its ledger.
@@ -79,7 +89,7 @@ struct Ledger {
 pub struct Outbound {
     producer: Producer,
     ledger: Arc<Mutex<Ledger>>,
-    keep: bool,
+    keep: Receipts,
 }
 
 /// What came of an append.
@@ -95,7 +105,7 @@ pub enum Appended {
 pub struct Door<'a> {
     appender: Appender<'a>,
     ledger: &'a Mutex<Ledger>,
-    keep: bool,
+    keep: Receipts,
 }
 
 impl Outbound {
@@ -179,8 +189,10 @@ impl Door<'_> {
         match self.appender.append(topic, partition, record) {
             Ok(ticket) => {
                 // The sender cannot report this batch before the door is closed: it takes the same lock.
-                if self.keep {
-                    lock(self.ledger).remember(ticket, number, record.key);
+                match self.keep {
+                    Receipts::None => {}
+                    Receipts::Numbers => lock(self.ledger).remember(ticket, number, None),
+                    Receipts::Keys => lock(self.ledger).remember(ticket, number, record.key),
                 }
                 Ok(Appended::Yes)
             }
@@ -213,7 +225,7 @@ impl Ledger {
                 self.tally.blame(error, count);
             }
         }
-        if self.keep {
+        if self.keep != Receipts::None {
             self.write_receipts(&delivery);
         }
     }

@@ -20,7 +20,6 @@
 mod shard;
 
 use std::{
-    borrow::Cow,
     future::Future,
     sync::Arc,
     time::{Duration, Instant},
@@ -35,6 +34,7 @@ use super::{
 };
 use crate::{
     kafka::{Cluster, Error, NewRecord, TopicNumber},
+    patterns::envelope::Headers,
     store::{Lease, Store, StoreError},
 };
 
@@ -47,7 +47,7 @@ pub struct Outgoing {
     pub topic: String,
     pub key: String,
     pub value: Vec<u8>,
-    pub headers: Vec<(Cow<'static, str>, String)>,
+    pub headers: Headers,
     /// Milliseconds since the Unix epoch.
     pub timestamp: i64,
     /// For whoever follows what goes out: the event's type, and its place in the source.
@@ -119,6 +119,7 @@ pub trait Source: Send {
     /// What [`next`](Self::next) gave is not, because of these. Gives what was set aside.
     fn refused(
         &mut self,
+        records: &[Outgoing],
         refusals: Vec<Refusal>,
         lease: &Lease,
     ) -> impl Future<Output = Result<Vec<Told<'static>>, RelayError>> + Send;
@@ -254,7 +255,7 @@ impl Run<'_> {
                     self.tell_of(&records, &receipts);
                 }
                 Batch::Refused(refusals) => {
-                    for told in source.refused(refusals, shard.lease()).await? {
+                    for told in source.refused(&records, refusals, shard.lease()).await? {
                         (self.tell)(told);
                     }
                 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::app::{
     Acks, Compression, Error,
-    produce::{Ended, Options, Outbound, Receipt, Tally},
+    produce::{Ended, Options, Outbound, Receipt, Receipts, Tally},
     sample,
 };
 
@@ -181,7 +181,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
         compression: args.compression.into(),
         linger: args.linger,
         delivery_timeout: args.timeout,
-        receipts: args.json || narrated,
+        receipts: if args.json || narrated { Receipts::Keys } else { Receipts::None },
         transactional_id: None,
     };
     let outbound = Outbound::open(cluster, options).await.wrap_err("starting the producer")?;

@@ -51,6 +51,8 @@
 
 mod decode;
 
+use std::fmt::{self, Write};
+
 use serde_json::{Map, Value, value::RawValue};
 use time::OffsetDateTime;
 
@@ -92,6 +94,36 @@ pub struct Envelope {
     pub causation_id: Option<String>,
     /// Valid W3C Trace Context of version 00 when it was decoded.
     pub traceparent: Option<String>,
+}
+
+/// A record's headers in one piece of memory, since a batch has thousands of records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    text: String,
+    /// Where each name and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Headers {
+    pub fn push(&mut self, name: &str, value: impl fmt::Display) {
+        self.text.push_str(name);
+        let middle = self.text.len();
+        let _ = write!(self.text, "{value}"); // into memory
+        self.ends.push((middle, self.text.len()));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let begins = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        begins.zip(&self.ends).map(|(begin, &(middle, end))| (&self.text[begin..middle], &self.text[middle..end]))
+    }
+}
+
+impl<'a> FromIterator<(&'a str, String)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (&'a str, String)>>(headers: I) -> Self {
+        let mut all = Self::default();
+        headers.into_iter().for_each(|(name, value)| all.push(name, value));
+        all
+    }
 }
 
 impl Envelope {

@@ -44,11 +44,14 @@
 //! [`inbox`](super::inbox), the other half. Chris Richardson, *Pattern: Transactional outbox* and *Pattern: Idempotent
 //! Consumer* (microservices.io); Debezium, *Outbox Event Router*, whose columns the table has.
 
-use serde_json::{Map, Value};
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
 use super::{
-    envelope::Envelope,
+    envelope::{self, Envelope, Headers},
     event_sourcing::{Metadata, NewEvent},
     order::topic_of,
 };
@@ -145,10 +148,35 @@ pub struct Row {
 
 /// A row as a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct Letter<'a> {
     /// Without the prefix of topics.
-    pub topic: String,
-    pub headers: Vec<(String, String)>,
+    pub topic: &'a str,
+    pub headers: Headers,
+}
+
+/// What stands in a row's `headers`, by name.
+#[derive(Default, Deserialize)]
+struct Given<'a>(#[serde(borrow)] BTreeMap<Name<'a>, &'a RawValue>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Given<'a> {
+    /// None: it is not there, or null.
+    fn take(&mut self, name: &'static str) -> Result<Option<Cow<'a, str>>, Unroutable> {
+        let given = self.0.remove(&Name(Cow::Borrowed(name))).filter(|value| value.get() != "null");
+        given.map(|value| text(name, value)).transpose()
+    }
+}
+
+fn text<'a>(name: &str, value: &'a RawValue) -> Result<Cow<'a, str>, Unroutable> {
+    // without an escape it is what stands between the quotes
+    let plain = value.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    if let Some(text) = plain.filter(|text| !text.contains('\\')) {
+        return Ok(Cow::Borrowed(text));
+    }
+    let not_a_text = |_| Unroutable::Headers(format!("{name} is {}", super::excerpt(value.get(), 60)));
+    serde_json::from_str(value.get()).map(Cow::Owned).map_err(not_a_text)
 }
 
 /// Why a row can never be published: the same row fails again, whatever the broker does.
@@ -169,45 +197,37 @@ impl Row {
     ///
     /// # Errors
     /// [`Unroutable`]
-    pub fn letter(&self) -> Result<Letter, Unroutable> {
+    pub fn letter(&self) -> Result<Letter<'_>, Unroutable> {
         serde_json::from_slice::<serde::de::IgnoredAny>(&self.payload)
             .map_err(|error| Unroutable::NoJson(error.to_string()))?;
         let topic = match &self.topic {
-            Some(topic) => topic.clone(),
+            Some(topic) => topic,
             None if self.aggregate_type != ORDER => {
                 return Err(Unroutable::UnknownAggregate(super::excerpt(&self.aggregate_type, 60)));
             }
             None => topic_of(&self.event_type)
-                .ok_or_else(|| Unroutable::UnknownType(super::excerpt(&self.event_type, 60)))?
-                .to_owned(),
+                .ok_or_else(|| Unroutable::UnknownType(super::excerpt(&self.event_type, 60)))?,
         };
-        let mut given = match &self.headers {
-            None => Map::new(),
+        let mut given: Given<'_> = match &self.headers {
+            None => Given::default(),
             Some(text) => serde_json::from_str(text).map_err(|error| Unroutable::Headers(error.to_string()))?,
         };
-        let mut take = |name: &str| match given.remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(Unroutable::Headers(format!("{name} is {other}"))),
-        };
-        let envelope = Envelope {
-            id: self.id.to_string(),
-            source: take("ce_source")?.unwrap_or_else(|| SOURCE.to_owned()),
-            event_type: self.event_type.clone(),
-            time_ms: Some(self.created_at_ms),
-            subject: Some(self.aggregate_id.clone()),
-            sequence: take("ce_sequence")?.and_then(|text| text.parse().ok()),
-            correlation_id: take("ce_correlationid")?,
-            causation_id: take("ce_causationid")?,
-            traceparent: take("traceparent")?,
-        };
-        let mut headers: Vec<(String, String)> =
-            envelope.headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        for (name, value) in given {
-            match value {
-                Value::String(text) => headers.push((name, text)),
-                other => return Err(Unroutable::Headers(format!("{name} is {other}"))),
-            }
+        let sequence = given.take("ce_sequence")?.and_then(|text| text.parse::<u64>().ok());
+        // those of Envelope::headers, in its order
+        let mut headers = Headers::default();
+        headers.push("ce_specversion", envelope::SPEC_VERSION);
+        headers.push("ce_id", self.id);
+        headers.push("ce_source", given.take("ce_source")?.unwrap_or(Cow::Borrowed(SOURCE)));
+        headers.push("ce_type", &self.event_type);
+        headers.push("ce_time", envelope::rfc_3339(self.created_at_ms));
+        headers.push("ce_subject", &self.aggregate_id);
+        sequence.into_iter().for_each(|sequence| headers.push("ce_sequence", sequence));
+        for name in ["ce_correlationid", "ce_causationid", "traceparent"] {
+            given.take(name)?.into_iter().for_each(|value| headers.push(name, value));
+        }
+        headers.push("content-type", envelope::JSON);
+        for (Name(name), value) in given.0 {
+            headers.push(&name, text(&name, value)?);
         }
         Ok(Letter { topic, headers })
     }
@@ -226,3 +246,57 @@ pub fn is_carried(metadata: &Metadata) -> bool {
 
 /// In the metadata of an event whose message stands in the outbox.
 pub const VIA: &str = "outbox";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(headers: &str) -> Row {
+        Row {
+            id: Uuid::from_u128(7),
+            aggregate_type: ORDER.to_owned(),
+            aggregate_id: "order-1".to_owned(),
+            event_type: "orders.v1.OrderCreated".to_owned(),
+            payload: b"{}".to_vec(),
+            topic: None,
+            headers: Some(headers.to_owned()),
+            created_at_ms: 1_769_904_000_250,
+        }
+    }
+
+    fn headers(row: &Row) -> Vec<(String, String)> {
+        let letter = row.letter().unwrap();
+        letter.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn the_headers_are_those_of_the_envelope_and_then_what_else_was_given() {
+        let envelope = Envelope {
+            id: Uuid::from_u128(7).to_string(),
+            source: "/elsewhere".to_owned(),
+            event_type: "orders.v1.OrderCreated".to_owned(),
+            time_ms: Some(1_769_904_000_250),
+            subject: Some("order-1".to_owned()),
+            sequence: Some(3),
+            correlation_id: Some("a \"quoted\" \u{e9}".to_owned()),
+            causation_id: Some("cause".to_owned()),
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        };
+        let rest: Value = serde_json::from_str(&rest(&envelope)).unwrap();
+        let mut given = rest.as_object().unwrap().clone();
+        given.insert("tenant".to_owned(), "blue".into());
+        let mut expected: Vec<_> =
+            envelope.headers().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        expected.push(("tenant".to_owned(), "blue".to_owned()));
+        assert_eq!(headers(&row(&Value::Object(given).to_string())), expected);
+    }
+
+    #[test]
+    fn what_is_null_is_as_good_as_absent_and_what_is_no_text_is_refused() {
+        let source = |row: &Row| headers(row).into_iter().find(|(name, _)| name == "ce_source").unwrap().1;
+        assert_eq!(source(&row(r#"{"ce_source": null}"#)), SOURCE);
+        for wrong in [r#"{"ce_source": 7}"#, r#"{"tenant": ["a"]}"#, r#"{"tenant": null}"#, "[]", "{"] {
+            assert!(matches!(row(wrong).letter(), Err(Unroutable::Headers(_))), "{wrong}");
+        }
+    }
+}

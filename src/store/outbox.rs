@@ -106,11 +106,13 @@ pub struct Depth {
 }
 
 // A range of row values, which only the index by status can serve: whatever a planner believes of the table, it does not
-// walk over what was published.
+// walk over what was published. The index has no published rows, and SQLite wants to read just that.
 macro_rules! in_status {
     ($status:literal, $shard:literal) => {
         concat!(
-            "(status, shard, seq) > (",
+            "status <> 1 AND status = ",
+            $status,
+            " AND (status, shard, seq) > (",
             $status,
             ", ",
             $shard,
@@ -124,8 +126,8 @@ macro_rules! in_status {
 }
 
 const WAITING: &str = concat!(
-    "SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
-        reason, published_at_ms, (SELECT min(b.seq) FROM outbox_blocks b WHERE b.shard = outbox.shard
+    "SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, attempts,
+        (SELECT min(b.seq) FROM outbox_blocks b WHERE b.shard = outbox.shard
             AND b.aggregatetype = outbox.aggregatetype AND b.aggregateid = outbox.aggregateid)
      FROM outbox WHERE ",
     in_status!("0", "CAST($1 AS bigint)"),
@@ -139,9 +141,9 @@ const BUSY: &str = concat!(
 );
 const HELD: &str = "SELECT name FROM leases WHERE name = $1 AND owner = $2 AND token = $3 FOR SHARE";
 const PUBLISHED: [&str; 2] = [
-    "UPDATE outbox SET status = 1, published_at_ms = now_ms(), reason = NULL WHERE seq = $2 AND shard = $1",
-    "UPDATE outbox SET status = 1, published_at_ms = now_ms(), reason = NULL
-     FROM unnest($2::bigint[]) s (seq) WHERE outbox.shard = $1 AND outbox.seq = s.seq",
+    "UPDATE outbox SET status = 1, published_at_ms = $2, reason = NULL WHERE seq = $3 AND shard = $1",
+    "UPDATE outbox SET status = 1, published_at_ms = $2, reason = NULL
+     FROM unnest($3::bigint[]) s (seq) WHERE outbox.shard = $1 AND outbox.seq = s.seq",
 ];
 // FOR SHARE: whoever retries waits, and then finds the rows that are held.
 const BLOCKS: &str = "SELECT seq FROM outbox_blocks WHERE shard = $1 FOR SHARE";
@@ -179,16 +181,21 @@ const SET_STATUS: &str = "
     WHERE shard = $1 AND seq = $2 AND status = $4 RETURNING seq";
 const ROW_BY_ID: &str = "
     SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
-        reason, published_at_ms, CAST(NULL AS bigint)
+        reason, published_at_ms
     FROM outbox WHERE id = $1";
 const LIST: &str = "
     SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
-        reason, published_at_ms, CAST(NULL AS bigint)
-    FROM outbox WHERE status = $1 AND (shard, seq) > ($2, $3) ORDER BY status, shard, seq LIMIT $4";
+        reason, published_at_ms
+    FROM outbox WHERE status <> 1 AND status = $1 AND (shard, seq) > ($2, $3) ORDER BY status, shard, seq LIMIT $4";
+const LIST_PUBLISHED: &str = "
+    SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
+        reason, published_at_ms
+    FROM outbox WHERE status = 1 AND (shard, seq) > ($1, $2) ORDER BY shard, seq LIMIT $3";
 const DEPTH: &str = "SELECT status, count(*), min(created_at_ms) FROM outbox GROUP BY status";
 const UNPUBLISHED: &str = "
-    SELECT (SELECT count(*) FROM outbox WHERE status = 0), (SELECT count(*) FROM outbox WHERE status = 2),
-           (SELECT count(*) FROM outbox WHERE status = 3)";
+    SELECT (SELECT count(*) FROM outbox WHERE status <> 1 AND status = 0),
+           (SELECT count(*) FROM outbox WHERE status <> 1 AND status = 2),
+           (SELECT count(*) FROM outbox WHERE status <> 1 AND status = 3)";
 const PURGE: [&str; 2] = [
     "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE status = $1 AND
         coalesce(published_at_ms, created_at_ms) <= now_ms() - $2 LIMIT 20000) RETURNING seq",
@@ -242,7 +249,8 @@ fn one(sql: &'static str, values: impl Into<Vec<Value>>) -> Step {
 impl Store {
     /// At most `limit` rows of the shard that wait, in order. Asked for after the shard's fence.
     pub async fn outbox_waiting(&self, shard: u64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
-        self.outbox_rows(WAITING, vec![shard.into(), (limit as u64).into()]).await
+        let values = vec![shard.into(), (limit as u64).into()];
+        self.database().read(WAITING, values, waiting_row, |row| row.row.payload.len()).await
     }
 
     /// The shards in which something waits.
@@ -257,7 +265,8 @@ impl Store {
     pub async fn outbox_mark(&self, shard: u64, marks: Marks, lease: &Lease) -> Result<(), StoreError> {
         let mut steps = vec![one(HELD, lease.values())];
         if !marks.published.is_empty() {
-            steps.push(each(PUBLISHED, shard, marks.published));
+            let ([sqlite, postgres], values) = (PUBLISHED, vec![shard.into(), Value::Int(self.now_ms())]);
+            steps.push(Step::Each(Each { sqlite, postgres, values, columns: vec![Column::Ints(marks.published)] }));
         }
         for aside in marks.set_aside {
             let again = aside.again.map_or(Value::Null, |pause| Value::Int(pause.as_millis() as i64));
@@ -318,7 +327,11 @@ impl Store {
         after: (u64, i64),
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        let values = vec![status.code(), after.0.into(), Value::Int(after.1), (limit as u64).into()];
+        let mut values = vec![status.code(), after.0.into(), Value::Int(after.1), (limit as u64).into()];
+        if status == Status::Published {
+            values.remove(0); // the index by status has none of them
+            return self.outbox_rows(LIST_PUBLISHED, values).await;
+        }
         self.outbox_rows(LIST, values).await
     }
 
@@ -410,6 +423,20 @@ fn age(age: Duration) -> Value {
     Value::Int(i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(100 * 365 * 86_400_000))
 }
 
+/// A row as `WAITING` has it.
+fn waiting_row(mut row: Row) -> Result<OutboxRow, StoreError> {
+    Ok(OutboxRow {
+        shard: row.count(0)?,
+        seq: row.int(1)?,
+        status: Status::Waiting,
+        attempts: row.count(10)?,
+        reason: None,
+        published_at_ms: None,
+        is_blocked: row.optional_int(11)?.is_some(),
+        row: message(&mut row)?,
+    })
+}
+
 fn outbox_row(mut row: Row) -> Result<OutboxRow, StoreError> {
     let status = match row.int(10)? {
         0 => Status::Waiting,
@@ -418,7 +445,6 @@ fn outbox_row(mut row: Row) -> Result<OutboxRow, StoreError> {
         3 => Status::Held,
         _ => Status::Discarded,
     };
-    let headers = row.optional_text(8)?;
     Ok(OutboxRow {
         shard: row.count(0)?,
         seq: row.int(1)?,
@@ -426,16 +452,21 @@ fn outbox_row(mut row: Row) -> Result<OutboxRow, StoreError> {
         attempts: row.count(11)?,
         reason: row.optional_text(12)?,
         published_at_ms: row.optional_int(13)?,
-        is_blocked: row.optional_int(14)?.is_some(),
-        row: outbox::Row {
-            id: row.uuid(2)?,
-            aggregate_type: row.take_text(3)?,
-            aggregate_id: row.take_text(4)?,
-            event_type: row.take_text(5)?,
-            payload: row.take_bytes(6)?,
-            topic: row.optional_text(7)?,
-            headers,
-            created_at_ms: row.int(9)?,
-        },
+        is_blocked: false,
+        row: message(&mut row)?,
+    })
+}
+
+/// The columns behind shard and seq.
+fn message(row: &mut Row) -> Result<outbox::Row, StoreError> {
+    Ok(outbox::Row {
+        id: row.uuid(2)?,
+        aggregate_type: row.take_text(3)?,
+        aggregate_id: row.take_text(4)?,
+        event_type: row.take_text(5)?,
+        payload: row.take_bytes(6)?,
+        topic: row.take_optional_text(7)?,
+        headers: row.take_optional_text(8)?,
+        created_at_ms: row.int(9)?,
     })
 }

@@ -13,7 +13,11 @@ use std::{
 
 use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use futures::future::{join, join_all};
+use futures::{
+    TryStreamExt,
+    future::{join, join_all},
+    pin_mut,
+};
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::{
     Config, Error, NoTls,
@@ -26,9 +30,9 @@ pub(super) use self::append::LOCK;
 use super::{
     CrashPoint, StoreError, StoreOptions,
     error::causes,
-    event_log::Scope,
+    event_log::{PAGE_BYTES, Scope},
     snapshot::Latest,
-    sql::{Access, Check, Column, Each, Points, Row, Step, Value, in_postgres},
+    sql::{Access, Check, Column, Decode, Each, Points, Row, Step, Value, in_postgres},
     writer::{Append, Appends},
 };
 use crate::patterns::event_sourcing::RecordedEvent;
@@ -105,6 +109,32 @@ impl Postgres {
             Err(StoreError::Unknown { .. }) => self.try_latest(stream, limit).await,
             outcome => outcome,
         }
+    }
+
+    pub async fn decoded<T>(
+        &self,
+        sql: &str,
+        values: &[Value],
+        decode: Decode<T>,
+        size: fn(&T) -> usize,
+    ) -> Result<Vec<T>, StoreError> {
+        match self.try_decoded(sql, values, decode, size).await {
+            Err(StoreError::Unknown { .. }) => self.try_decoded(sql, values, decode, size).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn try_decoded<T>(
+        &self,
+        sql: &str,
+        values: &[Value],
+        decode: Decode<T>,
+        size: fn(&T) -> usize,
+    ) -> Result<Vec<T>, StoreError> {
+        let client = self.connections.get().await?;
+        let decode = |values| decode(Row { values, at: Arc::clone(&self.connections.at) });
+        let outcome = self.connections.within(decoded(&client, sql, values, decode, size)).await;
+        keep(client, outcome)?.into_iter().collect()
     }
 
     async fn try_rows(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
@@ -212,7 +242,7 @@ async fn run_steps(client: &Object, steps: &[Step], begin: Option<&str>) -> Resu
             }
         };
         let found = client.query(statement, &parameters).await?;
-        found.iter().map(|row| (0..row.len()).map(|column| row.try_get(column)).collect()).collect()
+        found.iter().map(values_of).collect()
     }));
     let (begun, answers) = join(begin, answers).await;
     begun?;
@@ -346,7 +376,32 @@ async fn rows(client: &Object, sql: &str, values: &[Value]) -> Result<Vec<Vec<Va
     let statement = client.prepare_cached(sql).await?;
     let parameters: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
     let found = client.query(&statement, &parameters).await?;
-    found.iter().map(|row| (0..row.len()).map(|column| row.try_get(column)).collect()).collect()
+    found.iter().map(values_of).collect()
+}
+
+async fn decoded<T>(
+    client: &Object,
+    sql: &str,
+    values: &[Value],
+    decode: impl Fn(Vec<Value>) -> Result<T, StoreError>,
+    size: fn(&T) -> usize,
+) -> Result<Vec<Result<T, StoreError>>, Error> {
+    let statement = client.prepare_cached(sql).await?;
+    let rows = client.query_raw(&statement, values).await?;
+    pin_mut!(rows);
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while bytes < PAGE_BYTES
+        && let Some(row) = rows.try_next().await?
+    {
+        let decoded = decode(values_of(&row)?);
+        bytes += decoded.as_ref().map_or(0, size);
+        found.push(decoded);
+    }
+    Ok(found)
+}
+
+fn values_of(row: &tokio_postgres::Row) -> Result<Vec<Value>, Error> {
+    (0..row.len()).map(|column| row.try_get(column)).collect()
 }
 
 fn unsigned(row: &tokio_postgres::Row, column: usize) -> Result<u64, Error> {

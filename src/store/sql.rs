@@ -68,6 +68,7 @@ pub(super) struct Each {
     pub columns: Vec<Column>,
 }
 
+pub(super) type Decode<T> = fn(Row) -> Result<T, StoreError>;
 /// Looks at what the steps have answered, before the commit: an error rolls back.
 pub(super) type Check = Box<dyn FnOnce(&[Vec<Row>]) -> Result<(), StoreError> + Send>;
 /// Where a process can be told to die: before the commit and behind it.
@@ -108,6 +109,20 @@ impl Database {
         match self {
             Database::Sqlite(database) => database.rows(access, in_sqlite(sql), values.into()).await,
             Database::Postgres(database) => database.rows(access, in_postgres(sql), values.into()).await,
+        }
+    }
+
+    /// The same, for reading many: each row is decoded as it comes, and after so many bytes (by `size`) there is an end.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+        decode: Decode<T>,
+        size: fn(&T) -> usize,
+    ) -> Result<Vec<T>, StoreError> {
+        match self {
+            Database::Sqlite(database) => database.decoded(in_sqlite(sql), values, decode, size).await,
+            Database::Postgres(database) => database.decoded(&in_postgres(sql), &values, decode, size).await,
         }
     }
 
@@ -225,6 +240,13 @@ impl Row {
                 let other = other.cloned();
                 Err(self.damaged(column, other.as_ref()))
             }
+        }
+    }
+
+    pub fn take_optional_text(&mut self, column: usize) -> Result<Option<String>, StoreError> {
+        match self.values.get(column) {
+            Some(Value::Null) => Ok(None),
+            _ => self.take_text(column).map(Some),
         }
     }
 

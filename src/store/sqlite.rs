@@ -13,16 +13,16 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior,
+    CachedStatement, Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior,
     types::{ToSqlOutput, ValueRef},
 };
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     CrashPoint, StoreError, StoreOptions,
-    event_log::Scope,
+    event_log::{PAGE_BYTES, Scope},
     snapshot::Latest,
-    sql::{Access, Check, Column, Each, Points, Row, Step, Value, in_sqlite},
+    sql::{Access, Check, Column, Decode, Each, Points, Row, Step, Value, in_sqlite},
     writer::{Append, Appends},
 };
 use crate::patterns::event_sourcing::RecordedEvent;
@@ -121,6 +121,31 @@ impl Sqlite {
             Access::Read => self.read(run).await,
             Access::Write => self.write(run).await,
         }
+    }
+
+    /// Rows are decoded beside whoever waits for them.
+    pub async fn decoded<T: Send + 'static>(
+        &self,
+        sql: String,
+        values: Vec<Value>,
+        decode: Decode<T>,
+        size: fn(&T) -> usize,
+    ) -> Result<Vec<T>, StoreError> {
+        let at = Arc::clone(&self.at);
+        let run = move |connection: &Connection| {
+            let mut statement = prepared(connection, &sql, &values)?;
+            let columns = statement.column_count();
+            let (mut found, mut bytes, mut rows) = (Vec::new(), 0, statement.raw_query());
+            while bytes < PAGE_BYTES
+                && let Some(row) = rows.next()?
+            {
+                let decoded = row_of(row, columns, &at).map(decode)?;
+                bytes += decoded.as_ref().map_or(0, size);
+                found.push(decoded);
+            }
+            Ok(found)
+        };
+        self.read(run).await?.into_iter().collect()
     }
 
     pub async fn each(&self, each: Each) -> Result<Vec<Row>, StoreError> {
@@ -249,6 +274,8 @@ fn connect(path: &Path, options: &StoreOptions) -> rusqlite::Result<Connection> 
     connection.busy_timeout(options.lock_wait)?;
     set_wal(&connection, options.lock_wait)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // pages that several transactions change are carried from the log into the file once, with fewer waits for the disk
+    connection.pragma_update(None, "wal_autocheckpoint", 4000)?;
     Ok(connection)
 }
 
@@ -342,6 +369,12 @@ fn is_up_to_date(connection: &mut Connection) -> bool {
 // --- reading ------------------------------------------------------------------------------------------------------------
 
 fn rows(connection: &Connection, sql: &str, values: &[Value], at: &Arc<str>) -> rusqlite::Result<Vec<Row>> {
+    let (mut statement, mut found) = (prepared(connection, sql, values)?, Vec::new());
+    collect(&mut statement, &mut found, at)?;
+    Ok(found)
+}
+
+fn prepared<'a>(connection: &'a Connection, sql: &str, values: &[Value]) -> rusqlite::Result<CachedStatement<'a>> {
     let mut statement = connection.prepare_cached(sql)?;
     for (at, value) in values.iter().enumerate() {
         // by name: SQLite numbers `$n` in the order in which they first stand
@@ -349,9 +382,7 @@ fn rows(connection: &Connection, sql: &str, values: &[Value], at: &Arc<str>) -> 
             statement.raw_bind_parameter(index, value)?;
         }
     }
-    let mut found = Vec::new();
-    collect(&mut statement, &mut found, at)?;
-    Ok(found)
+    Ok(statement)
 }
 
 /// Runs what is bound, and adds its rows.
@@ -359,18 +390,22 @@ fn collect(statement: &mut rusqlite::Statement<'_>, found: &mut Vec<Row>, at: &A
     let columns = statement.column_count();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        let value = |column| {
-            Ok(match row.get_ref(column)? {
-                ValueRef::Integer(int) => Value::Int(int),
-                ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
-                ValueRef::Blob(bytes) => Value::Bytes(bytes.to_owned()),
-                ValueRef::Null | ValueRef::Real(_) => Value::Null,
-            })
-        };
-        let values = (0..columns).map(value).collect::<rusqlite::Result<_>>()?;
-        found.push(Row { values, at: Arc::clone(at) });
+        found.push(row_of(row, columns, at)?);
     }
     Ok(())
+}
+
+fn row_of(row: &rusqlite::Row<'_>, columns: usize, at: &Arc<str>) -> rusqlite::Result<Row> {
+    let value = |column| {
+        Ok(match row.get_ref(column)? {
+            ValueRef::Integer(int) => Value::Int(int),
+            ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Blob(bytes) => Value::Bytes(bytes.to_owned()),
+            ValueRef::Null | ValueRef::Real(_) => Value::Null,
+        })
+    };
+    let values = (0..columns).map(value).collect::<rusqlite::Result<_>>()?;
+    Ok(Row { values, at: Arc::clone(at) })
 }
 
 impl ToSql for Value {

@@ -106,7 +106,12 @@ impl Source for Log {
     }
 
     /// None behind it may go before it: the publisher stops, and says at which event.
-    async fn refused(&mut self, refusals: Vec<Refusal>, _: &Lease) -> Result<Vec<Told<'static>>, RelayError> {
+    async fn refused(
+        &mut self,
+        _: &[Outgoing],
+        refusals: Vec<Refusal>,
+        _: &Lease,
+    ) -> Result<Vec<Told<'static>>, RelayError> {
         let refused = |refusal: Refusal| {
             let event = self.events.iter().find(|event| event.position == refusal.place);
             event.map(|event| poison(event, refusal.reason))
@@ -159,7 +164,7 @@ pub(super) fn outgoing(event: &RecordedEvent, prefix: &str) -> Result<(Outgoing,
     let subject = event.stream.strip_prefix("order-").unwrap_or(&event.stream);
     let new = NewEvent { id: event.id, event_type: event_type.clone(), data: Vec::new(), metadata: Vec::new() };
     let envelope = Envelope::of(&new, &metadata, SOURCE, subject, event.version, event.recorded_at_ms);
-    let headers = envelope.headers().into_iter().map(|(name, value)| (name.into(), value)).collect();
+    let headers = envelope.headers().into_iter().collect();
     let record = Outgoing {
         topic: prefixed(prefix, topic),
         key: subject.to_owned(),
@@ -175,7 +180,7 @@ pub(super) fn outgoing(event: &RecordedEvent, prefix: &str) -> Result<(Outgoing,
 /// The same as a repeat: handlers with effects outside of their own store pass it by.
 pub(super) fn replayed(event: &RecordedEvent, prefix: &str, replay: Uuid) -> Result<Outgoing, RelayError> {
     let (mut record, _) = outgoing(event, prefix)?;
-    record.headers.push((REPLAY_HEADER.into(), replay.to_string()));
+    record.headers.push(REPLAY_HEADER, replay);
     Ok(record)
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::publish::{outgoing, replayed};
 use crate::{
     app::{
-        produce::{Appended, Options as Sending, Outbound},
+        produce::{Appended, Options as Sending, Outbound, Receipts},
         relay::{Outgoing, RelayError, Stop},
     },
     kafka::{Acks, Cluster, Compression, Error, TopicNumber},
@@ -112,7 +112,7 @@ async fn open(cluster: &Cluster) -> Result<Outbound, Error> {
         compression: Compression::None,
         linger: None,
         delivery_timeout: Duration::from_secs(30),
-        receipts: false,
+        receipts: Receipts::None,
         transactional_id: None,
     };
     Outbound::open(cluster.clone(), options).await

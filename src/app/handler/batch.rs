@@ -50,11 +50,11 @@ enum Fate {
 }
 
 impl<'a> Batch<'a> {
-    /// At most `limit` records of what is left in `sources`.
+    /// At most `limit` records of what is left in `sources`. Lets others go on in between.
     ///
     /// # Errors
     /// A batch of the broker that is damaged.
-    pub fn read(
+    pub async fn read(
         handler: &dyn Handler,
         prefix: &'a str,
         sources: &mut VecDeque<(&'a Chunk, Records)>,
@@ -68,6 +68,9 @@ impl<'a> Batch<'a> {
                 let headers: Vec<_> = record.headers.iter().collect();
                 let message = decode(handler, topic, &headers, record.value);
                 items.push(Item { chunk, offset: record.offset, message, fate: Fate::Open });
+                if items.len() % 128 == 0 {
+                    tokio::task::yield_now().await;
+                }
             }
             if items.len() >= limit {
                 break;
@@ -145,14 +148,19 @@ impl<'a> Batch<'a> {
         for entity in messages().filter_map(|message| message.entity.as_ref()) {
             wanted.entry(entity.kind).or_default().insert(entity.id.clone());
         }
-        let mut seen = store.inbox_seen(&consumer, ids).await?;
-        let mut states: HashMap<Entity, State> = HashMap::new();
-        for (kind, ids) in wanted {
-            for (id, (version, data)) in store.states(kind, ids.into_iter().collect()).await? {
-                states
-                    .insert(Entity { kind, id }, State { read: version, data: Some(data), timer: None, is_new: false });
+        let known = async {
+            let mut states: HashMap<Entity, State> = HashMap::new();
+            for (kind, ids) in wanted {
+                for (id, (version, data)) in store.states(kind, ids.into_iter().collect()).await? {
+                    states.insert(
+                        Entity { kind, id },
+                        State { read: version, data: Some(data), timer: None, is_new: false },
+                    );
+                }
             }
-        }
+            Ok(states)
+        };
+        let (mut seen, mut states) = futures::future::try_join(store.inbox_seen(&consumer, ids), known).await?;
         let (mut taken, mut outbox) = (Vec::new(), Vec::new());
         for item in &mut items {
             item.handle(handler, self.prefix, &mut seen, &mut states, &mut taken, &mut outbox);

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{ATTEMPTS, Busy, Share};
 use crate::{
@@ -23,8 +24,15 @@ pub(super) struct OutboxShard {
     busy: watch::Receiver<Busy>,
     /// The word of [`Busy`] that is known: only a newer one is news.
     word: u64,
-    /// What is on its way.
-    rows: Vec<OutboxRow>,
+    /// What is on its way: what its records do not say.
+    rows: Vec<Going>,
+}
+
+struct Going {
+    seq: i64,
+    id: Uuid,
+    aggregate_type: String,
+    attempts: u64,
 }
 
 impl OutboxShard {
@@ -102,13 +110,13 @@ impl Source for OutboxShard {
                     marks.held.push(row.seq);
                     continue;
                 }
-                match outgoing(&row, &self.prefix) {
-                    Ok(record) => {
+                match outgoing(row, &self.prefix) {
+                    Ok((record, row)) => {
                         records.push(record);
                         going.push(row);
                     }
-                    Err(reason) => {
-                        blocked.insert(aggregate());
+                    Err((row, reason)) => {
+                        blocked.insert((row.row.aggregate_type, row.row.aggregate_id));
                         marks.set_aside.push(SetAside { seq: row.seq, reason, again: None });
                     }
                 }
@@ -129,18 +137,23 @@ impl Source for OutboxShard {
 
     /// The first refused row of each aggregate is tried again later, or parked; what stands behind it is found blocked by the
     /// next look, and the others go out then.
-    async fn refused(&mut self, refusals: Vec<Refusal>, lease: &Lease) -> Result<Vec<Told<'static>>, RelayError> {
+    async fn refused(
+        &mut self,
+        records: &[Outgoing],
+        refusals: Vec<Refusal>,
+        lease: &Lease,
+    ) -> Result<Vec<Told<'static>>, RelayError> {
         let (mut marks, mut told, mut seen) = (Marks::default(), Vec::new(), HashSet::new());
-        for row in &self.rows {
+        for (row, record) in self.rows.iter().zip(records) {
             let Some(refusal) = refusals.iter().find(|refusal| refusal.place == row.seq as u64) else { continue };
-            if !seen.insert((&row.row.aggregate_type, &row.row.aggregate_id)) {
+            if !seen.insert((&row.aggregate_type, &record.key)) {
                 continue;
             }
             let attempt = row.attempts + 1;
             let again = (refusal.may_pass && attempt < ATTEMPTS)
                 .then(|| jitter(AGAIN * 2_u32.saturating_pow(u32::try_from(attempt).unwrap_or(u32::MAX))));
             let reason = refusal.reason.clone();
-            told.push(Told::SetAside { id: row.row.id, reason: reason.clone(), parked: again.is_none() });
+            told.push(Told::SetAside { id: row.id, reason: reason.clone(), parked: again.is_none() });
             marks.set_aside.push(SetAside { seq: row.seq, reason, again });
         }
         self.put_away(marks, lease).await?;
@@ -171,15 +184,18 @@ impl Source for OutboxShard {
     }
 }
 
-fn outgoing(row: &OutboxRow, prefix: &str) -> Result<Outgoing, String> {
-    let letter = row.row.letter().map_err(|error| error.to_string())?;
-    Ok(Outgoing {
-        topic: prefixed(prefix, &letter.topic),
-        key: row.row.aggregate_id.clone(),
-        value: row.row.payload.clone(),
-        headers: letter.headers.into_iter().map(|(name, value)| (name.into(), value)).collect(),
-        timestamp: row.row.created_at_ms,
-        event_type: row.row.event_type.clone(),
-        place: row.seq as u64,
-    })
+/// A row in its two parts; whole again, with the reason, where it can never be published.
+fn outgoing(row: OutboxRow, prefix: &str) -> Result<(Outgoing, Going), (OutboxRow, String)> {
+    let (topic, headers) = match row.row.letter() {
+        Ok(letter) => (prefixed(prefix, letter.topic), letter.headers),
+        Err(error) => {
+            let reason = error.to_string();
+            return Err((row, reason));
+        }
+    };
+    let OutboxRow { seq, attempts, row, .. } = row;
+    let going = Going { seq, id: row.id, aggregate_type: row.aggregate_type, attempts };
+    let (key, value, event_type) = (row.aggregate_id, row.payload, row.event_type);
+    let record = Outgoing { topic, key, value, headers, timestamp: row.created_at_ms, event_type, place: seq as u64 };
+    Ok((record, going))
 }

@@ -6,7 +6,7 @@ use super::{LEASE, Outgoing, RelayError};
 use crate::{
     app::{
         crash::{self, Crash},
-        produce::{Appended, Ended, Options, Outbound, Receipt},
+        produce::{Appended, Ended, Options, Outbound, Receipt, Receipts},
     },
     kafka::{Acks, Cluster, Code, Compression, Error, TopicNumber},
     store::{Lease, Store},
@@ -186,7 +186,7 @@ async fn fence(store: &Store, cluster: &Cluster, name: &str) -> Result<Outbound,
         compression: Compression::None,
         linger: None,
         delivery_timeout: LEASE,
-        receipts: true,
+        receipts: Receipts::Numbers,
         transactional_id: Some(format!("kafkalab.{}.{name}", store.id()).into()),
     };
     Outbound::open(cluster.clone(), options).await

@@ -132,7 +132,7 @@ pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Ex
     ];
     match &letter {
         Ok(letter) => {
-            lines.push(("topic", letter.topic.clone()));
+            lines.push(("topic", letter.topic.to_owned()));
             lines.extend(letter.headers.iter().map(|(name, value)| ("header", format!("{name}: {value}"))));
         }
         Err(error) => lines.push(("cannot go", error.to_string())),
