@@ -40,8 +40,11 @@ pub const RELAY_AFTER_MARK: &str = "relay.after-mark";
 pub const HANDLER_BEFORE_COMMIT: &str = "handler.before-commit";
 pub const HANDLER_AFTER_COMMIT: &str = "handler.after-commit";
 
+pub const SAGA_BEFORE_COMMIT: &str = "saga.before-commit";
+pub const SAGA_AFTER_COMMIT: &str = "saga.after-commit";
+
 /// All of them, in the order in which an event meets them.
-pub const POINTS: [CrashPoint; 10] = [
+pub const POINTS: [CrashPoint; 12] = [
     point(APPEND_BEFORE_COMMIT, "what was not committed never happened: no event, nothing to publish"),
     point(APPEND_AFTER_COMMIT, "what was committed is published, although whoever wrote it was never told"),
     point(OUTBOX_BEFORE_COMMIT, "what was not committed never happened: no order, and no message"),
@@ -58,6 +61,8 @@ pub const POINTS: [CrashPoint; 10] = [
         HANDLER_AFTER_COMMIT,
         "an effect that was committed happens once, although its record comes again: the inbox knows it",
     ),
+    point(SAGA_BEFORE_COMMIT, "a step of a saga that was not committed is decided again, on the same reply"),
+    point(SAGA_AFTER_COMMIT, "a step of a saga that was committed goes on, although its orchestrator is gone"),
 ];
 
 /// Where this process dies, if anywhere. Clones count together.

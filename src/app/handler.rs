@@ -34,12 +34,18 @@ use crate::{
     store::{Store, StoreError},
 };
 
+/// A member that died is followed after this time, as a relay is.
+const SESSION: Duration = super::relay::LEASE;
+
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Before the topics' names.
     pub prefix: String,
     /// The group; the handler's name where none is given.
     pub group: Option<String>,
+    /// A name that outlives the process: one that is started again with it goes on at once, and is not waited for as a member
+    /// that may still come back.
+    pub instance: Option<String>,
     /// Records of a transaction at most.
     pub batch: usize,
     /// End when everything that is there now is handled.
@@ -50,7 +56,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { prefix: String::new(), group: None, batch: 2000, once: false, patience: Duration::from_secs(30) }
+        Self {
+            prefix: String::new(),
+            group: None,
+            instance: None,
+            batch: 2000,
+            once: false,
+            patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -152,6 +165,8 @@ pub async fn run(
     }
     let mut config = GroupConfig::new(group.as_str(), topics);
     config.until_end = options.once;
+    config.instance_id = options.instance.as_deref().map(Into::into);
+    config.session_timeout = SESSION;
     config.consumer =
         ConsumerConfig { patience: options.once.then_some(options.patience), ..ConsumerConfig::default() };
     let dead = DeadLetters::open(cluster.clone(), &group).await?;

@@ -25,7 +25,7 @@ use crate::{
         money::Money,
         order::{OrderId, ProductId, UserId},
         saga::{
-            Changed, Saga,
+            Changed, Patience, Saga,
             orchestrator::{Orchestrator, SAGA},
             order::{ORDER_SAGA, PARTICIPANTS, TOPICS},
             participant::{Fault, Kept, Participant},
@@ -46,7 +46,7 @@ pub struct NewSaga {
     pub product_id: ProductId,
     pub price: Money,
     /// So long an answer is waited for, where it is not what the definition says.
-    pub timeout: Option<Duration>,
+    pub patience: Option<Patience>,
     pub fault: Option<Fault>,
 }
 
@@ -86,10 +86,14 @@ impl NewSaga {
 /// # Errors
 /// [`SagaError::Exists`] where one of them is there; none is started then.
 pub async fn start(store: &Store, sagas: &[NewSaga]) -> Result<(), SagaError> {
-    let mut handled = Handled { consumer: ORCHESTRATOR.name().to_owned(), ..Handled::default() };
+    let mut handled = Handled {
+        consumer: ORCHESTRATOR.name().to_owned(),
+        points: Some(ORCHESTRATOR.crash_points()),
+        ..Handled::default()
+    };
     for saga in sagas {
         let id = saga.order_id.as_str();
-        let Effects { state, timer, messages } = ORCHESTRATOR.start(id, saga.data(), saga.timeout)?;
+        let Effects { state, timer, messages } = ORCHESTRATOR.start(id, saga.data(), saga.patience)?;
         let entity = Entity { kind: SAGA, id: id.to_owned() };
         let data = state.unwrap_or_default();
         handled.states.push(StateWrite { entity, read: 0, data, due_in: timer });
@@ -137,7 +141,7 @@ pub async fn retry(store: &Store, id: &str) -> Result<(), SagaError> {
         let entity = Entity { kind: SAGA, id: id.to_owned() };
         let state = StateWrite { entity, read: version, data: state.unwrap_or_default(), due_in: timer };
         let consumer = ORCHESTRATOR.name().to_owned();
-        let handled = Handled { consumer, messages: Vec::new(), states: vec![state], outbox: messages };
+        let handled = Handled { consumer, states: vec![state], outbox: messages, ..Handled::default() };
         match store.handle(handled).await {
             Ok(()) => return Ok(()),
             Err(HandledError::Conflict) => {}
@@ -166,6 +170,8 @@ pub struct Services {
     pub orchestrator: bool,
     pub participants: Vec<Participant>,
     pub relay: bool,
+    /// See [`handler::Options::instance`].
+    pub instance: Option<String>,
 }
 
 impl Services {
@@ -175,6 +181,7 @@ impl Services {
             orchestrator: true,
             participants: PARTICIPANTS.map(|(_, participant)| participant).to_vec(),
             relay: true,
+            instance: None,
         }
     }
 
@@ -250,6 +257,7 @@ pub async fn serve(services: &Services, place: &Place<'_>, stop: &Stop) -> Resul
             let options = handler::Options {
                 prefix: place.prefix.to_owned(),
                 group: Some(group(place.store, handler)),
+                instance: services.instance.clone(),
                 ..handler::Options::default()
             };
             let name = handler.name();
@@ -298,6 +306,44 @@ pub async fn until_over(store: &Store, ids: &[String], stop: &Stop) -> Result<Op
             Err(error) => return Err(error.into()),
         }
     }
+    settled(store, ids, stop).await?;
     let sagas = try_join_all(ids.iter().map(|id| load(store, id))).await?;
     Ok(Some(sagas.into_iter().map(|(_, saga)| saga).collect()))
 }
+
+/// The last messages are out, and the services have heard them: none still has a lock on. Services that are elsewhere and
+/// away are not waited for longer than [`SETTLED`].
+async fn settled(store: &Store, ids: &[String], stop: &Stop) -> Result<(), SagaError> {
+    let until = tokio::time::Instant::now() + SETTLED;
+    let mut pause = Duration::from_millis(2);
+    loop {
+        let (waiting, ..) = store.outbox_unpublished().await?;
+        if waiting == 0 && !is_any_locked(store, ids).await? {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > until || !relay::rest(pause, stop).await {
+            return Ok(());
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+async fn is_any_locked(store: &Store, ids: &[String]) -> Result<bool, SagaError> {
+    let some: Vec<String> = ids.iter().rev().take(1000).cloned().collect();
+    let sagas = store.states(SAGA, some.clone()).await?;
+    for (_, participant) in PARTICIPANTS {
+        for (id, (_, json)) in store.states(participant.keeps, some.clone()).await? {
+            let cause = |error: serde_json::Error| SagaError::Unreadable { id: id.clone(), cause: error.to_string() };
+            let kept: Kept = serde_json::from_slice(&json).map_err(cause)?;
+            let Some((_, saga)) = sagas.get(&id) else { continue };
+            let has_completed = read(&id, saga)?.status == crate::patterns::saga::Status::Completed;
+            if has_completed && kept.status == crate::patterns::saga::participant::Doing::Pending {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// So long the services are given to hear that a saga has ended.
+const SETTLED: Duration = Duration::from_secs(10);

@@ -112,6 +112,11 @@ pub trait Handler: Send + Sync {
     /// [`Poison`] where nothing ever can.
     fn handle(&self, state: Option<&[u8]>, message: &Message<'_>) -> Result<Effects, Poison>;
 
+    /// Where its process can be told to die: before the commit of a batch and behind it.
+    fn crash_points(&self) -> [&'static str; 2] {
+        ["handler.before-commit", "handler.after-commit"]
+    }
+
     /// The kind of the states whose timers this handler sets; `None`: it sets none.
     fn timers(&self) -> Option<&'static str> {
         None

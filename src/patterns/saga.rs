@@ -164,12 +164,26 @@ pub struct Saga {
     pub data: Value,
     /// So long an answer is waited for, where it is not what the definition says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
+    pub patience: Option<Patience>,
     /// The message that came last: what is sent now is caused by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// One line a message, in order.
     pub log: Vec<Entry>,
+}
+
+/// How long answers are waited for: those of all commands, or of one step's alone (and not of its compensation).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patience {
+    /// From 1.
+    step: Option<usize>,
+    limit_ms: u64,
+}
+
+impl Patience {
+    pub fn of(step: Option<usize>, limit: Duration) -> Self {
+        Self { step, limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
+    }
 }
 
 /// What happened.
@@ -245,7 +259,7 @@ pub struct Changed {
 
 impl Definition {
     /// A new saga, and its first command.
-    pub fn start(&self, id: &str, data: Value, timeout: Option<Duration>) -> Transition {
+    pub fn start(&self, id: &str, data: Value, patience: Option<Patience>) -> Transition {
         let saga = Saga {
             id: id.to_owned(),
             definition: self.name.to_owned(),
@@ -256,7 +270,7 @@ impl Definition {
             attempts: 0,
             reason: None,
             data,
-            timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+            patience,
             cause: None,
             log: Vec::new(),
         };
@@ -340,7 +354,12 @@ impl Move<'_> {
     }
 
     fn timeout(&self) -> Duration {
-        self.saga.timeout_ms.map_or(self.definition().timeout, Duration::from_millis)
+        let is_of_this = |patience: &Patience| match patience.step {
+            None => true,
+            Some(step) => step == self.saga.at + 1 && self.saga.status == Status::Running,
+        };
+        let other = self.saga.patience.filter(is_of_this);
+        other.map_or(self.definition().timeout, |patience| Duration::from_millis(patience.limit_ms))
     }
 
     fn definition(&self) -> Step {

@@ -28,6 +28,8 @@ pub struct StateWrite {
 #[derive(Clone, Debug, Default)]
 pub struct Handled {
     pub consumer: String,
+    /// Where a process can be told to die: before the commit and behind it. Where none is given, those of handlers.
+    pub points: Option<[&'static str; 2]>,
     /// Ids of the messages, none twice.
     pub messages: Vec<String>,
     /// One per entity at most.
@@ -147,7 +149,7 @@ impl Store {
             let as_expected = answers.iter().zip(expected).all(|(rows, expected)| rows.len() == expected);
             if as_expected { Ok(()) } else { Err(conflict()) }
         });
-        match self.database().transaction(Some(POINTS), steps, check).await {
+        match self.database().transaction(Some(handled.points.unwrap_or(POINTS)), steps, check).await {
             Ok(_) => {
                 if had_outbox {
                     self.outbox_changed();

@@ -210,18 +210,19 @@ const GONE: &str = "DELETE FROM relays WHERE expires_at_ms <= now_ms() OR owner 
 const EXPIRED: &str = "DELETE FROM relays WHERE expires_at_ms <= now_ms()";
 const RELAYS: &str = "SELECT owner FROM relays ORDER BY owner";
 
-/// The statement that adds messages; `$1` is the time.
+/// The statement that adds messages; `$1` is the time. One whose id is there is the same message once more.
 pub(super) fn insert(messages: &[NewMessage], now_ms: i64) -> Each {
     let texts = |of: fn(&NewMessage) -> &str| messages.iter().map(|message| of(message).to_owned()).collect();
     Each {
         sqlite: "INSERT INTO outbox (created_at_ms, shard, id, aggregatetype, aggregateid, type, payload, topic, headers)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
         // in this order seq is given
         postgres: "
             INSERT INTO outbox (created_at_ms, shard, id, aggregatetype, aggregateid, type, payload, topic, headers)
             SELECT $1, o.shard, o.id, o.aggregatetype, o.aggregateid, o.type, o.payload, o.topic, o.headers
             FROM unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::text[])
-                WITH ORDINALITY o (shard, id, aggregatetype, aggregateid, type, payload, topic, headers, nth) ORDER BY nth",
+                WITH ORDINALITY o (shard, id, aggregatetype, aggregateid, type, payload, topic, headers, nth) ORDER BY nth
+            ON CONFLICT (id) DO NOTHING",
         values: vec![Value::Int(now_ms)],
         columns: vec![
             Column::Ints(messages.iter().map(|message| message.shard() as i64).collect()),

@@ -27,6 +27,7 @@ mod random;
 mod readme;
 mod records;
 mod roundtrip;
+mod saga;
 mod topics;
 mod topics_made;
 mod wire;

@@ -171,7 +171,7 @@ impl<'a> Batch<'a> {
                 Some(StateWrite { entity, read: state.read, data: state.data?, due_in: state.timer })
             })
             .collect();
-        Ok(Handled { consumer, messages: taken, states, outbox })
+        Ok(Handled { consumer, points: Some(handler.crash_points()), messages: taken, states, outbox })
     }
 
     /// At-least-once: whoever dies before the offsets are committed puts them aside again.

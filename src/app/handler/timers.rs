@@ -72,11 +72,18 @@ fn fire(handler: &dyn Handler, kind: &'static str, id: String, (version, data): 
     });
     let state = effects.state.unwrap_or(data);
     let state = StateWrite { entity, read: version, data: state, due_in: effects.timer };
-    Handled { consumer: handler.name().to_owned(), messages: Vec::new(), states: vec![state], outbox: effects.messages }
+    Handled {
+        consumer: handler.name().to_owned(),
+        points: Some(handler.crash_points()),
+        messages: Vec::new(),
+        states: vec![state],
+        outbox: effects.messages,
+    }
 }
 
 fn joined(fired: Vec<Handled>, handler: &dyn Handler) -> Handled {
-    let mut all = Handled { consumer: handler.name().to_owned(), ..Handled::default() };
+    let points = Some(handler.crash_points());
+    let mut all = Handled { consumer: handler.name().to_owned(), points, ..Handled::default() };
     for one in fired {
         all.states.extend(one.states);
         all.outbox.extend(one.outbox);

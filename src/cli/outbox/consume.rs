@@ -43,6 +43,9 @@ pub struct Args {
     /// The group [default: reserve-stock]
     #[arg(short, long, visible_short_alias = 'G', value_name = "GROUP")]
     group: Option<String>,
+    /// A name that outlives the process: started again with it, it goes on at once
+    #[arg(long, value_name = "ID")]
+    instance_id: Option<String>,
     /// End when all that is there now is handled
     #[arg(short = 'e', long, visible_alias = "exit")]
     once: bool,
@@ -66,6 +69,7 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
     let handler_options = handler::Options {
         prefix: options.prefix(session),
         group: args.group,
+        instance: args.instance_id,
         batch: args.batch as usize,
         once: args.once,
         patience: args.give_up_after,

@@ -27,6 +27,9 @@ pub struct Args {
     /// The service
     #[arg(value_name = "NAME", value_parser = participant)]
     participant: Participant,
+    /// A name that outlives the process: started again with it, it goes on at once
+    #[arg(long, value_name = "ID")]
+    instance_id: Option<String>,
     /// Leave it to another process to send what waits in the outbox
     #[arg(long)]
     no_relay: bool,
@@ -48,7 +51,12 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
             narrator.lock().unwrap_or_else(PoisonError::into_inner).tell(&step);
         }
     };
-    let services = Services { orchestrator: false, participants: vec![args.participant], relay: !args.no_relay };
+    let services = Services {
+        orchestrator: false,
+        participants: vec![args.participant],
+        relay: !args.no_relay,
+        instance: args.instance_id,
+    };
     let place = Place { store: &store, cluster: &cluster, prefix: &prefix, crash: &crash, tell: &tell };
     session.say(&format!("{} on {}; Ctrl-C to stop", args.participant.name, store.url()));
     serve(&services, &place, &session.stop.token()).await.map_err(served)?;

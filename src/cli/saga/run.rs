@@ -22,7 +22,7 @@ use crate::{
         relay::Stop,
         saga::{NewSaga, Place, Services, prepare, serve, start, until_over},
         sagas::{
-            Saga,
+            Patience, Saga,
             order::{ORDER_SAGA, PARTICIPANTS},
             participant::{Fault, FaultKind},
         },
@@ -213,7 +213,9 @@ impl Run<'_> {
     fn service(&self, name: &str, crash: Option<&str>) -> Result<Child> {
         let brokers: Vec<String> = self.cluster.bootstrap().iter().map(ToString::to_string).collect();
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["saga", "participant", name, "--no-relay", "-q", "-b"]).arg(brokers.join(","));
+        command
+            .args(["saga", "participant", name, "--no-relay", "--instance-id", name, "-q", "-b"])
+            .arg(brokers.join(","));
         command.env("KAFKALAB_STORE", self.lab.store.with_password()).args(["--topic-prefix", self.prefix]);
         if let Some(crash) = crash {
             command.args(["--crash-at", crash]);
@@ -225,8 +227,13 @@ impl Run<'_> {
 impl Args {
     fn sagas(&self) -> Result<Vec<NewSaga>> {
         let about_time = matches!(self.fault, FaultKind::Timeout | FaultKind::LateReply) && self.fail_at.is_some();
-        let timeout = self.step_timeout.or(about_time.then_some(IMPATIENT));
-        let late = timeout.unwrap_or(IMPATIENT) * 3 / 2;
+        let only = self.fail_at.filter(|_| about_time);
+        let patience = match (self.step_timeout, only) {
+            (Some(limit), _) => Some(Patience::of(None, limit)),
+            (None, Some(step)) => Some(Patience::of(Some(step), IMPATIENT)),
+            (None, None) => None,
+        };
+        let late = self.step_timeout.unwrap_or(IMPATIENT) * 3 / 2;
         let fault = Fault {
             at: self.fail_at.unwrap_or(0),
             kind: self.fault,
@@ -241,7 +248,7 @@ impl Args {
                 None => OrderId::new(Uuid::now_v7().to_string())?,
             };
             let (user_id, product_id) = (self.user.clone(), self.product.clone());
-            Ok(NewSaga { order_id, user_id, product_id, price: self.price, timeout, fault: fault.clone() })
+            Ok(NewSaga { order_id, user_id, product_id, price: self.price, patience, fault: fault.clone() })
         };
         (0..self.count).map(one).collect()
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Command, Definition, Outcome, Reply, Saga, Status, Transition};
+use super::{Command, Definition, Outcome, Patience, Reply, Saga, Status, Transition};
 use crate::patterns::{
     envelope::Envelope,
     inbox::{Effects, Entity, Handler, Message, Poison},
@@ -23,6 +23,8 @@ use crate::patterns::{
 pub const SAGA: &str = "saga";
 /// Where participants answer, and the saga says that it has ended.
 pub const EVENTS: &str = "saga-events";
+/// Where an orchestrator can be told to die.
+pub const CRASH_POINTS: [&str; 2] = ["saga.before-commit", "saga.after-commit"];
 /// Before the names of all types of messages.
 pub const TYPES: &str = "saga.v1.";
 
@@ -66,8 +68,8 @@ impl Orchestrator {
     ///
     /// # Errors
     /// [`Poison`] where the data is no JSON that can be written.
-    pub fn start(&self, id: &str, data: Value, timeout: Option<std::time::Duration>) -> Result<Effects, Poison> {
-        self.effects(self.0.start(id, data, timeout))
+    pub fn start(&self, id: &str, data: Value, patience: Option<Patience>) -> Result<Effects, Poison> {
+        self.effects(self.0.start(id, data, patience))
     }
 
     /// A parked saga, once more.
@@ -161,6 +163,10 @@ impl Handler for Orchestrator {
         let mut saga = self.read(state)?;
         saga.cause = Some(message.envelope.id.clone());
         self.effects(self.0.reply(saga, &Reply { step: answer.step, outcome }))
+    }
+
+    fn crash_points(&self) -> [&'static str; 2] {
+        CRASH_POINTS
     }
 
     fn timers(&self) -> Option<&'static str> {

@@ -201,6 +201,7 @@ fn handled(messages: &[&str], read: u64, data: &str) -> Handled {
     let entity = Entity { kind: "stock", id: "lamp".into() };
     Handled {
         consumer: "c".into(),
+        points: None,
         messages: messages.iter().map(ToString::to_string).collect(),
         states: vec![StateWrite { entity, read, data: data.into(), due_in: None }],
         outbox: vec![message("a")],

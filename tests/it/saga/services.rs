@@ -1,0 +1,61 @@
+//! The services as processes of their own.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{saga, shown};
+use crate::{es::Place, process::start};
+
+#[test]
+fn three_services_in_three_processes_one_of_them_killed_and_started_again() {
+    let place = Place::new("saga-services");
+    let service = |name: &str| {
+        let service = start(saga(&place, &["participant", name]));
+        service.until_stderr_has("; Ctrl-C to stop");
+        service
+    };
+    let (mut order, mut payment, mut shipping) = (service("order"), service("payment"), service("shipping"));
+    let run = |id: &str| saga(&place, &["run", "--participants", "external", "--order", id, "-q"]);
+    assert_eq!(run("o-1").run().ok().text(), "o-1 COMPLETED\n");
+    payment.signal(Signal::KILL);
+    payment.end();
+    // its leases and its place in the group are its own until they run out
+    let mut payment = service("payment");
+    assert_eq!(run("o-2").deadline(Duration::from_secs(120)).run().ok().text(), "o-2 COMPLETED\n");
+    for id in ["o-1", "o-2"] {
+        shown(&place, id).judged(id);
+    }
+    for service in [&mut order, &mut payment, &mut shipping] {
+        service.signal(Signal::INT);
+        assert_eq!(service.end().code(), 130);
+    }
+}
+
+#[test]
+fn without_its_service_a_step_runs_out_of_time_and_the_saga_is_compensated() {
+    let place = Place::new("saga-nobody");
+    let mut order = start(saga(&place, &["participant", "order"]));
+    order.until_stderr_has("; Ctrl-C to stop");
+    let run = ["run", "--participants", "external", "--order", "o-1", "--step-timeout", "2s", "-q"];
+    let ended = saga(&place, &run).run();
+    // nobody answers for the payment's compensation either: it is parked, and the order's has run
+    assert_eq!((ended.code(), ended.text().as_str()), (5, "o-1 PARKED\n"), "{ended:?}");
+    let shown = shown(&place, "o-1");
+    assert_eq!(shown.steps, ["undone", "parked", "open"]);
+    order.signal(Signal::TERM);
+    assert_eq!(order.end().code(), 143);
+}
+
+#[test]
+fn a_saga_that_was_stopped_is_resumed() {
+    let place = Place::new("saga-stopped");
+    let mut running = start(saga(&place, &["run", "--participants", "external", "--order", "o-1"]));
+    running.until_stdout_has("CreateOrder");
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code(), 130, "{ended:?}");
+    assert!(ended.stderr.contains("`kafkalab saga resume` finishes what is open"), "{ended:?}");
+    assert_eq!(saga(&place, &["resume", "o-1", "-q"]).run().ok().text(), "o-1 COMPLETED\n");
+    shown(&place, "o-1").judged("resumed");
+}

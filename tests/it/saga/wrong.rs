@@ -1,0 +1,39 @@
+//! What people mistype.
+
+use super::saga;
+use crate::{cli::expect, es::Place};
+
+#[test]
+fn steps_and_faults_that_are_not_there() {
+    let place = Place::new("saga-wrong");
+    for at in ["0", "4"] {
+        let said = format!("error: --fail-at {at}: the steps are 1 CreateOrder, 2 ProcessPayment, 3 ShipOrder\n");
+        expect(saga(&place, &["run", "--fail-at", at]), 2, "", &said);
+    }
+    let ended = saga(&place, &["run", "--fail-at", "1", "--fault", "bored"]).run();
+    assert_eq!(ended.code(), 2);
+    assert!(ended.stderr.contains("write one of declined, timeout, late-reply, crash"), "{ended:?}");
+    let ended = saga(&place, &["participant", "kitchen"]).run();
+    assert!(ended.code() == 2 && ended.stderr.contains("write one of order, payment, shipping"), "{ended:?}");
+}
+
+#[test]
+fn a_saga_that_is_not_there() {
+    let place = Place::new("saga-absent");
+    let said = "error: saga o-9 is not there\nhint: `kafkalab saga list` shows what there is\n";
+    for command in ["show", "retry", "resume"] {
+        expect(saga(&place, &[command, "o-9"]), 1, "", said);
+    }
+    expect(saga(&place, &["resume"]), 0, "", "no saga is open\n");
+    expect(saga(&place, &["list"]), 0, "", "no sagas; `kafkalab saga run --store URL` runs one\n");
+}
+
+#[test]
+fn an_order_that_is_there_is_not_begun_twice() {
+    let place = Place::new("saga-twice");
+    saga(&place, &["run", "--order", "o-1", "-q"]).run().ok();
+    let ended = saga(&place, &["run", "--order", "o-1", "-q"]).run();
+    assert!(ended.code() == 1 && ended.stderr.contains("error: saga o-1 is there already"), "{ended:?}");
+    let ended = saga(&place, &["retry", "o-1"]).run();
+    assert!(ended.stderr.contains("saga o-1 is COMPLETED: only a parked compensation"), "{ended:?}");
+}
