@@ -121,10 +121,11 @@ pub async fn create(
     validate_only: bool,
     if_not_exists: bool,
 ) -> Result<Creation, Error> {
-    match Admin::new(cluster.clone()).create_topic(topic, validate_only).await {
+    let admin = Admin::new(cluster.clone());
+    match admin.create_topic(topic, validate_only).await {
         Ok(shape) => Ok(Creation::Made(shape)),
         Err(error) if if_not_exists && error.is(Code::TOPIC_ALREADY_EXISTS) => {
-            Ok(Creation::Existed(Shape::from(&*cluster.topic(&topic.name).await?)))
+            Ok(Creation::Existed(Shape::from(&*admin.existing_topic(&topic.name).await?)))
         }
         Err(error) => Err(error),
     }

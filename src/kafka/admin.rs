@@ -133,6 +133,16 @@ impl Admin {
         Ok(made.as_deref().map(Shape::from))
     }
 
+    /// A topic that a broker says is there already. Somebody else may have made it a moment ago, so the metadata are asked
+    /// until they have it.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] where they never do.
+    pub async fn existing_topic(&self, name: &str) -> Result<Arc<Topic>> {
+        let topic = self.settled(name, "it is there", |topic| topic.is_some_and(|topic| topic.count() > 0)).await?;
+        topic.ok_or_else(|| Error::UnknownTopic { topic: name.into() })
+    }
+
     /// Deletes a topic with all its records, and waits until the metadata are without it.
     ///
     /// # Errors
