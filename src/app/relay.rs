@@ -113,6 +113,11 @@ pub trait Source: Send {
     /// What goes out next, in order; empty where nothing waits.
     fn next(&mut self, lease: &Lease, limit: usize) -> impl Future<Output = Result<Vec<Outgoing>, RelayError>> + Send;
 
+    /// What [`next`](Self::next) has met and set aside, because it can be no record.
+    fn set_aside(&mut self) -> Vec<Told<'static>> {
+        Vec::new()
+    }
+
     /// What [`next`](Self::next) gave is in the topics.
     fn mark(&mut self, lease: &Lease) -> impl Future<Output = Result<(), RelayError>> + Send;
 
@@ -237,6 +242,7 @@ impl Run<'_> {
         let mut polling = Polling::new(self.options.every);
         while !self.stop.is_cancelled() && source.is_wanted() {
             let records = source.next(shard.lease(), self.options.batch).await?;
+            source.set_aside().into_iter().for_each(self.tell);
             if records.is_empty() {
                 if self.options.once {
                     return Ok(());

@@ -26,6 +26,8 @@ pub(super) struct OutboxShard {
     word: u64,
     /// What is on its way: what its records do not say.
     rows: Vec<Going>,
+    /// What was parked on the way there.
+    told: Vec<Told<'static>>,
 }
 
 struct Going {
@@ -44,7 +46,18 @@ impl OutboxShard {
         busy: watch::Receiver<Busy>,
     ) -> Self {
         let (prefix, once) = (options.prefix.clone(), options.once);
-        Self { store, number, name: format!("outbox-{number}"), prefix, once, share, busy, word: 0, rows: Vec::new() }
+        Self {
+            store,
+            number,
+            name: format!("outbox-{number}"),
+            prefix,
+            once,
+            share,
+            busy,
+            word: 0,
+            rows: Vec::new(),
+            told: Vec::new(),
+        }
     }
 
     /// For whoever follows it by hand.
@@ -99,6 +112,7 @@ impl Source for OutboxShard {
     }
 
     async fn next(&mut self, lease: &Lease, limit: usize) -> Result<Vec<Outgoing>, RelayError> {
+        self.told.clear();
         loop {
             let rows = self.store.outbox_waiting(self.number, limit).await?;
             let (found, mut marks) = (rows.len(), Marks::default());
@@ -115,7 +129,9 @@ impl Source for OutboxShard {
                         records.push(record);
                         going.push(row);
                     }
-                    Err((row, reason)) => {
+                    Err(refused) => {
+                        let (row, reason) = *refused;
+                        self.told.push(Told::SetAside { id: row.row.id, reason: reason.clone(), parked: true });
                         blocked.insert((row.row.aggregate_type, row.row.aggregate_id));
                         marks.set_aside.push(SetAside { seq: row.seq, reason, again: None });
                     }
@@ -127,6 +143,10 @@ impl Source for OutboxShard {
                 return Ok(records);
             }
         }
+    }
+
+    fn set_aside(&mut self) -> Vec<Told<'static>> {
+        std::mem::take(&mut self.told)
     }
 
     async fn mark(&mut self, lease: &Lease) -> Result<(), RelayError> {
@@ -185,12 +205,12 @@ impl Source for OutboxShard {
 }
 
 /// A row in its two parts; whole again, with the reason, where it can never be published.
-fn outgoing(row: OutboxRow, prefix: &str) -> Result<(Outgoing, Going), (OutboxRow, String)> {
+fn outgoing(row: OutboxRow, prefix: &str) -> Result<(Outgoing, Going), Box<(OutboxRow, String)>> {
     let (topic, headers) = match row.row.letter() {
         Ok(letter) => (prefixed(prefix, letter.topic), letter.headers),
         Err(error) => {
             let reason = error.to_string();
-            return Err((row, reason));
+            return Err(Box::new((row, reason)));
         }
     };
     let OutboxRow { seq, attempts, row, .. } = row;
