@@ -82,7 +82,7 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
     }
     drop(taken);
     let (waiting, ..) = orders.store().outbox_unpublished().await.wrap_err("looking at the outbox")?;
-    session.say(&format!("{} taken; {waiting} messages wait", counted(count, "order")));
+    session.say(&format!("{} taken; {} waiting", counted(count, "order"), counted(waiting, "message")));
     next_step(session, "kafkalab outbox relay --once sends what waits to Kafka");
     Ok(Exit::OK)
 }
