@@ -20,6 +20,7 @@ mod idle;
 mod lessons;
 mod load;
 mod membership;
+mod outbox;
 mod partitions;
 mod process;
 mod proxy;

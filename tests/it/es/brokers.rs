@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// An embedded broker that is a process.
-struct Broker {
-    running: Running,
-    address: String,
+pub struct Broker {
+    pub running: Running,
+    pub address: String,
 }
 
 impl Broker {
-    fn start(port: &str, folder: &Folder) -> Self {
+    pub fn start(port: &str, folder: &Folder) -> Self {
         let running =
             start(kafkalab(["broker", "--port", port, "--dir"]).arguments([folder.0.to_str().expect("a path")]));
         running.until_stderr_has("; Ctrl-C stops it");

@@ -2,13 +2,13 @@
 //!
 //! The store is SQLite, or a schema of its own on the PostgreSQL that `KAFKALAB_TEST_POSTGRES` names.
 
-mod brokers;
+pub mod brokers;
 mod crash;
-mod judge;
+pub mod judge;
 mod pipes;
 mod races;
 mod replay;
-mod transcript;
+pub mod transcript;
 mod trouble;
 mod unreadable;
 mod wrong;
@@ -40,17 +40,27 @@ struct Schema {
 impl Place {
     /// On the database under test.
     pub fn new(word: &str) -> Self {
-        let mut place = Self::sqlite(word);
-        if let Some(server) = std::env::var("KAFKALAB_TEST_POSTGRES").ok().filter(|server| !server.is_empty()) {
-            let name = topic("test").replace('-', "_");
-            psql(&server, &format!("CREATE SCHEMA {name}"));
-            place.schema = Some(Schema { server, name });
+        match std::env::var("KAFKALAB_TEST_POSTGRES").ok().filter(|server| !server.is_empty()) {
+            Some(server) => Self::on(word, &server),
+            None => Self::sqlite(word),
         }
+    }
+
+    /// On that PostgreSQL.
+    pub fn on(word: &str, server: &str) -> Self {
+        let name = topic("test").replace('-', "_");
+        psql(server, &format!("CREATE SCHEMA {name}"));
+        let mut place = Self::sqlite(word);
+        place.schema = Some(Schema { server: server.to_owned(), name });
         place
     }
 
     pub fn sqlite(word: &str) -> Self {
         Self { folder: Folder::new(word), schema: None, prefix: format!("{}-", topic(word)) }
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.schema.is_some()
     }
 
     pub fn path(&self) -> std::path::PathBuf {
@@ -75,7 +85,12 @@ impl Place {
 
     /// `kafkalab es ARGUMENTS` here, by an actor of the tests.
     pub fn es(&self, arguments: &[&str]) -> Program {
-        let program = kafkalab(["es"]).arguments(arguments);
+        self.pattern("es", arguments)
+    }
+
+    /// The same of any pattern.
+    pub fn pattern(&self, name: &str, arguments: &[&str]) -> Program {
+        let program = kafkalab([name]).arguments(arguments);
         program.env("KAFKALAB_STORE", &self.url()).env("KAFKALAB_TOPIC_PREFIX", &self.prefix).env("USER", "tester")
     }
 

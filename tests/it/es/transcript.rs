@@ -38,7 +38,7 @@ fn normal(text: &str, prefix: &str) -> String {
     normal
 }
 
-fn uuid_in(line: &str) -> Option<usize> {
+pub fn uuid_in(line: &str) -> Option<usize> {
     let is_uuid = |at: &usize| line.get(*at..at + 36).is_some_and(|text| text.parse::<uuid::Uuid>().is_ok());
     (0..line.len()).find(is_uuid)
 }
@@ -48,7 +48,7 @@ fn kept() -> String {
 }
 
 /// Nothing named: it must be nobody's broker that is found.
-fn nobody_listens() {
+pub fn nobody_listens() {
     let found = TcpStream::connect("localhost:9092");
     assert!(found.is_err(), "this test needs localhost:9092 free: a broker that listens there would be taken");
 }
