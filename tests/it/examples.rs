@@ -32,6 +32,26 @@ fn produce_and_consume_as_a_library() {
 }
 
 #[test]
+fn a_handler_of_ones_own() {
+    let ended = with_broker(&["cargo", "run", "-q", "--example", "04-handler"]);
+    let expected = "3 records: 3 effects, 0 repeats\n3 records: 0 effects, 3 repeats\nada: 2 points\ngrace: 1 points\n";
+    assert_eq!(ended.text(), expected);
+}
+
+/// It has an Apache Kafka of its own, because it kills it.
+#[test]
+#[ignore = "needs Apache Kafka"]
+fn outbox_kafka_down() {
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_kafkalab")).parent().expect("the program's folder");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("a path"));
+    let run = program("bash", ["examples/outbox-kafka-down.sh"]).env("PATH", &path).deadline(Duration::from_secs(300));
+    let ended = run.run().ok();
+    let expected = "Kafka is dead: 700 orders are taken, and not all of their messages are out\n\
+                    Kafka is back: 1000 orders taken, 1000 arrived\n";
+    assert_eq!(ended.text(), expected);
+}
+
+#[test]
 fn every_example_stands_in_the_index() {
     let index = std::fs::read_to_string("examples/README.md").expect("the index");
     for entry in std::fs::read_dir("examples").expect("the examples") {

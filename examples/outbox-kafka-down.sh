@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Kafka dies while orders are taken, and every order's message arrives: bash examples/outbox-kafka-down.sh
+#
+# It starts an Apache Kafka of its own (dev/kafka, without Docker) and asks kcat at the end, which is not ours.
+set -euo pipefail
+
+kafka=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)/dev/kafka/kafka.sh
+work=$(mktemp -d "${TMPDIR:-/tmp}/kafkalab-outbox.XXXXXX")
+relay=''
+finish() {
+    [[ ! $relay ]] || kill "$relay" 2>/dev/null || true
+    "$kafka" stop --purge --wait 5 --dir "$work/kafka" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap finish EXIT
+
+KAFKALAB_BROKERS=$("$kafka" start --port 0 --dir "$work/kafka" | tail -n 1)
+export KAFKALAB_BROKERS KAFKALAB_STORE=sqlite:$work/store.db
+order() { kafkalab outbox order --price USD:12.99 -n "$1" -q >>"$work/taken"; }
+published() { kafkalab outbox list --status published -n 2000 --json -q | wc -l; }
+
+# The relay runs all the time, as a service would: small transactions, so that Kafka dies in the middle of them.
+kafkalab outbox relay --batch 10 -q &
+relay=$!
+order 300
+until (($(published) > 0)); do sleep 0.1; done
+
+"$kafka" kill --dir "$work/kafka" 1 2>/dev/null
+order 400 # nobody who orders notices
+echo "Kafka is dead: $(wc -l <"$work/taken") orders are taken, and not all of their messages are out"
+(($(published) < 700))
+
+"$kafka" restart --dir "$work/kafka" 1 >/dev/null 2>&1
+order 300
+# SIGTERM: the relay finishes what it has in hand. Another one sends what is left then.
+kill "$relay"
+wait "$relay" || (($? == 143))
+relay=''
+kafkalab outbox relay --once -q
+
+# Committed records alone, as consumers read them. A key is an order's id; one that came twice is one.
+kcat -b "$KAFKALAB_BROKERS" -C -t orders -e -q -X isolation.level=read_committed -f '%k\n' | sort -u >"$work/arrived"
+sort "$work/taken" | diff - "$work/arrived"
+echo "Kafka is back: $(wc -l <"$work/taken") orders taken, $(wc -l <"$work/arrived") arrived"
