@@ -78,12 +78,12 @@ soak *arguments:
 # `es::` alone is a part of other names too.
 es_tests := `cd tests/it/es && ls *.rs | sed 's/\(.*\)\.rs/es::\1::/' | tr '\n' ' '`
 
-# Run event sourcing's long tests with their full counts on PostgreSQL and Apache Kafka
+# Run the long tests of event sourcing and the outbox with their full counts on PostgreSQL and Apache Kafka
 [group('check')]
 soak-postgres:
-    KAFKALAB_SOAK=1 dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- \
+    KAFKALAB_SOAK=1 dev/postgres/postgres.sh run --set max_connections=400 --env KAFKALAB_TEST_POSTGRES -- \
         dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
-        cargo test --locked --release --test it -- --include-ignored {{ es_tests }}
+        cargo test --locked --release --test it -- --include-ignored {{ es_tests }} outbox::
 
 # Format, clippy, and the dependency tree; `cargo fmt` and `cargo clippy --fix` mend what they can
 [group('check')]
