@@ -210,7 +210,8 @@ impl Guide {
         }
         let (due, busy) = try_join(self.store.outbox_unblock(), self.store.outbox_busy()).await?;
         let busy: BTreeSet<u64> = busy.into_iter().collect();
-        if self.once && busy.is_empty() && due.is_none() {
+        // once more: a row may have been set aside, to be tried again, between the two looks
+        if self.once && busy.is_empty() && due.is_none() && self.store.outbox_unblock().await?.is_none() {
             return Ok(None);
         }
         let is_busy = !busy.is_empty();
