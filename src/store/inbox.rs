@@ -45,13 +45,15 @@ pub enum HandledError {
     Store(#[from] StoreError),
 }
 
+// A join and not `= ANY (array)`: of a table without statistics the planner may walk all of the consumer's rows, and hold
+// each against the whole array.
 const SEEN: [&str; 2] = [
     "SELECT message_id FROM inbox WHERE consumer_id = $1 AND message_id = $2",
-    "SELECT message_id FROM inbox WHERE consumer_id = $1 AND message_id = ANY ($2::text[])",
+    "SELECT i.message_id FROM unnest($2::text[]) m (id) JOIN inbox i ON i.consumer_id = $1 AND i.message_id = m.id",
 ];
 const STATES: [&str; 2] = [
     "SELECT id, version, data FROM states WHERE kind = $1 AND id = $2",
-    "SELECT id, version, data FROM states WHERE kind = $1 AND id = ANY ($2::text[])",
+    "SELECT s.id, s.version, s.data FROM unnest($2::text[]) m (id) JOIN states s ON s.kind = $1 AND s.id = m.id",
 ];
 // ORDER BY: two transactions that insert the same keys in another order would wait for each other.
 const RECEIVE: [&str; 2] = [
