@@ -45,15 +45,17 @@ pub enum HandledError {
     Store(#[from] StoreError),
 }
 
-// A join and not `= ANY (array)`: of a table without statistics the planner may walk all of the consumer's rows, and hold
-// each against the whole array.
+// Row by row, by the index (LIMIT leaves the planner no other way): of a table that was small when the statement was planned
+// it would walk all of the consumer's rows instead, and hold each against the array.
 const SEEN: [&str; 2] = [
     "SELECT message_id FROM inbox WHERE consumer_id = $1 AND message_id = $2",
-    "SELECT i.message_id FROM unnest($2::text[]) m (id) JOIN inbox i ON i.consumer_id = $1 AND i.message_id = m.id",
+    "SELECT i.message_id FROM unnest($2::text[]) m (id),
+     LATERAL (SELECT message_id FROM inbox WHERE consumer_id = $1 AND message_id = m.id LIMIT 1) i",
 ];
 const STATES: [&str; 2] = [
     "SELECT id, version, data FROM states WHERE kind = $1 AND id = $2",
-    "SELECT s.id, s.version, s.data FROM unnest($2::text[]) m (id) JOIN states s ON s.kind = $1 AND s.id = m.id",
+    "SELECT s.* FROM unnest($2::text[]) m (id),
+     LATERAL (SELECT id, version, data FROM states WHERE kind = $1 AND id = m.id LIMIT 1) s",
 ];
 // ORDER BY: two transactions that insert the same keys in another order would wait for each other.
 const RECEIVE: [&str; 2] = [

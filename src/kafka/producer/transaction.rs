@@ -157,7 +157,9 @@ impl Transaction {
             let error = match answer {
                 Ok((0, answer)) => return Ok(answer),
                 Ok((code, _)) if is_fence(code) => Error::Fenced { id: Arc::clone(id) },
-                Ok((code, _)) if Code(code) == Code::CONCURRENT_TRANSACTIONS => return Err(Error::broker(&action, code)),
+                Ok((code, _)) if Code(code) == Code::CONCURRENT_TRANSACTIONS => {
+                    return Err(Error::broker(&action, code));
+                }
                 Ok((code, _)) => Error::broker(&action, code),
                 Err(error) => error,
             };
