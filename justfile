@@ -125,3 +125,9 @@ bench-peers *options:
 bench-publish *options:
     dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
         cargo bench --locked --bench publish -- {{ options }}
+
+# The outbox's relay, latency and handler beside Watermill's forwarder (needs Go), on SQLite and PostgreSQL to Apache Kafka; `just bench-outbox --quick` for a first look
+[group('measure')]
+bench-outbox *options:
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        dev/bench/outbox.py {{ options }}

@@ -111,19 +111,22 @@ def version_of(lock, crate):
     return re.search(rf'name = "{crate}"\nversion = "([^"]+)"', lock.read_text())[1]
 
 
-def header(postgres, load, options):
+def machine():
     cpu, total = platform.processor() or platform.machine(), ""
     if Path("/proc/cpuinfo").exists():
         cpu = (re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE) or [cpu])[0]
         kibibytes = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
         total = f", {kibibytes / 1024**2:.0f} GB"
+    return f"{os.cpu_count()} CPUs ({cpu}){total}, {platform.system()} {platform.release()}"
+
+
+def header(postgres, load, options):
     ours, theirs = ROOT / "Cargo.lock", PEERS / "Cargo.lock"
     peers = ", ".join(f"{crate} {version_of(theirs, crate)}" for crate in
                       ("cqrs-es", "postgres-es", "sqlite-es", "disintegrate", "disintegrate-postgres"))
     yield f"Measured on {datetime.date.today().isoformat()} by `dev/bench/peers.py`."
     yield ""
-    yield f"- Machine: {os.cpu_count()} CPUs ({cpu}){total}, {platform.system()} {platform.release()}; load before and " \
-          f"after {load[0]:.1f} and {load[1]:.1f}"
+    yield f"- Machine: {machine()}; load before and after {load[0]:.1f} and {load[1]:.1f}"
     yield f"- Databases: PostgreSQL {postgres.version()} as it comes, on the same machine; SQLite with WAL and " \
           "synchronous=FULL. An append that is answered is on disk, on all sides"
     yield f"- Stores: kafkalab {version_of(ours, 'kafkalab')}; {peers}; pools of 10 connections, kafkalab's as it comes"

@@ -15,6 +15,11 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// For what is over in milliseconds.
+    pub(crate) fn soon() -> Self {
+        Self { next: Duration::from_millis(2), limit: Duration::from_millis(50) }
+    }
+
     /// The pause before the next try: between half and all of the doubled one before it.
     pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.next;

@@ -17,7 +17,7 @@ use super::{
     backoff::Backoff,
     connection::{Address, ConnectOptions, Connection},
     coordinator::Coordinated,
-    error::{Error, Result, check},
+    error::{Code, Error, Result, check},
     wire::{Api, Metadata},
 };
 
@@ -415,12 +415,14 @@ fn topic_text(name: &Option<TopicName>) -> &str {
 /// Tries again, with growing pauses, what failed for a reason that passes, until `limit` is over.
 pub(crate) async fn retry<T, F: Future<Output = Result<T>>>(limit: Duration, mut work: impl FnMut() -> F) -> Result<T> {
     let deadline = Instant::now() + limit;
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut soon) = (Backoff::default(), Backoff::soon());
     loop {
         match work().await {
             Err(error) if error.is_transient() && Instant::now() < deadline => {
                 tracing::debug!(%error, "trying again");
-                sleep(backoff.pause()).await;
+                // the transaction before is committed, and its end on the way into its partitions
+                let is_soon = error.is(Code::CONCURRENT_TRANSACTIONS);
+                sleep(if is_soon { soon.pause() } else { backoff.pause() }).await;
             }
             result => return result,
         }

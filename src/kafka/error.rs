@@ -159,6 +159,7 @@ impl Code {
     pub const ILLEGAL_GENERATION: Code = Code(22);
     pub const INCONSISTENT_GROUP_PROTOCOL: Code = Code(23);
     pub const INVALID_SESSION_TIMEOUT: Code = Code(26);
+    pub const CONCURRENT_TRANSACTIONS: Code = Code(51);
     pub const UNKNOWN_MEMBER_ID: Code = Code(25);
     pub const REBALANCE_IN_PROGRESS: Code = Code(27);
     pub const MEMBER_ID_REQUIRED: Code = Code(79);

@@ -47,13 +47,17 @@ pub enum HandledError {
     Store(#[from] StoreError),
 }
 
+// Row by row, by the index (LIMIT leaves the planner no other way): of a table that was small when the statement was planned
+// it would walk all of the consumer's rows instead, and hold each against the array.
 const SEEN: [&str; 2] = [
     "SELECT message_id FROM inbox WHERE consumer_id = $1 AND message_id = $2",
-    "SELECT message_id FROM inbox WHERE consumer_id = $1 AND message_id = ANY ($2::text[])",
+    "SELECT i.message_id FROM unnest($2::text[]) m (id),
+     LATERAL (SELECT message_id FROM inbox WHERE consumer_id = $1 AND message_id = m.id LIMIT 1) i",
 ];
 const STATES: [&str; 2] = [
     "SELECT id, version, data FROM states WHERE kind = $1 AND id = $2",
-    "SELECT id, version, data FROM states WHERE kind = $1 AND id = ANY ($2::text[])",
+    "SELECT s.* FROM unnest($2::text[]) m (id),
+     LATERAL (SELECT id, version, data FROM states WHERE kind = $1 AND id = m.id LIMIT 1) s",
 ];
 // ORDER BY: two transactions that insert the same keys in another order would wait for each other.
 const RECEIVE: [&str; 2] = [

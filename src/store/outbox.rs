@@ -140,10 +140,21 @@ const BUSY: &str = concat!(
     ")"
 );
 const HELD: &str = "SELECT name FROM leases WHERE name = $1 AND owner = $2 AND token = $3 FOR SHARE";
+// Rows of an array, on PostgreSQL: each is found by the key (LIMIT leaves the planner no other way). Of a table that was
+// small when the statement was planned it would walk the whole shard instead, and hold each row against the array.
+macro_rules! rows_of {
+    ($array:literal) => {
+        concat!(
+            "ctid = ANY (ARRAY (SELECT o.at FROM unnest(",
+            $array,
+            "::bigint[]) s (seq),
+                LATERAL (SELECT ctid FROM outbox WHERE shard = $1 AND seq = s.seq LIMIT 1) o (at)))"
+        )
+    };
+}
 const PUBLISHED: [&str; 2] = [
     "UPDATE outbox SET status = 1, published_at_ms = $2, reason = NULL WHERE seq = $3 AND shard = $1",
-    "UPDATE outbox SET status = 1, published_at_ms = $2, reason = NULL
-     FROM unnest($3::bigint[]) s (seq) WHERE outbox.shard = $1 AND outbox.seq = s.seq",
+    concat!("UPDATE outbox SET status = 1, published_at_ms = $2, reason = NULL WHERE ", rows_of!("$3")),
 ];
 // FOR SHARE: whoever retries waits, and then finds the rows that are held.
 const BLOCKS: &str = "SELECT seq FROM outbox_blocks WHERE shard = $1 FOR SHARE";
@@ -151,10 +162,12 @@ const HOLD: [&str; 2] = [
     "UPDATE outbox SET status = 3 WHERE seq = $2 AND shard = $1 AND status = 0
      AND EXISTS (SELECT 1 FROM outbox_blocks b WHERE b.shard = $1 AND b.aggregatetype = outbox.aggregatetype
                  AND b.aggregateid = outbox.aggregateid)",
-    "UPDATE outbox SET status = 3 FROM unnest($2::bigint[]) s (seq)
-     WHERE outbox.shard = $1 AND outbox.seq = s.seq AND status = 0
-     AND EXISTS (SELECT 1 FROM outbox_blocks b WHERE b.shard = $1 AND b.aggregatetype = outbox.aggregatetype
-                 AND b.aggregateid = outbox.aggregateid)",
+    concat!(
+        "UPDATE outbox SET status = 3 WHERE ",
+        rows_of!("$2"),
+        " AND status = 0 AND EXISTS (SELECT 1 FROM outbox_blocks b WHERE b.shard = $1
+             AND b.aggregatetype = outbox.aggregatetype AND b.aggregateid = outbox.aggregateid)"
+    ),
 ];
 const SET_ASIDE: &str = "
     UPDATE outbox SET status = CASE WHEN CAST($4 AS bigint) IS NULL THEN 2 ELSE 3 END, attempts = attempts + 1, reason = $3

@@ -11,6 +11,8 @@ use crate::{
     store::{Lease, Marks, OutboxRow, SetAside, Store},
 };
 
+/// Rows of a batch at most: each of the shards has one in memory.
+const ROWS: usize = 2000;
 /// Before the second attempt of a row; doubled each time.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -114,7 +116,7 @@ impl Source for OutboxShard {
     async fn next(&mut self, lease: &Lease, limit: usize) -> Result<Vec<Outgoing>, RelayError> {
         self.told.clear();
         loop {
-            let rows = self.store.outbox_waiting(self.number, limit).await?;
+            let rows = self.store.outbox_waiting(self.number, limit.min(ROWS)).await?;
             let (found, mut marks) = (rows.len(), Marks::default());
             let (mut records, mut going) = (Vec::with_capacity(found), Vec::with_capacity(found));
             let mut blocked: HashSet<(String, String)> = HashSet::new();

@@ -14,7 +14,7 @@ use kafka_protocol::{
 use super::super::{
     cluster::{Cluster, Role, retry, topic_name},
     coordinator::Coordinated,
-    error::{Error, Result},
+    error::{Code, Error, Result},
     wire::{AddPartitionsToTxn, EndTxn, InitProducerId},
 };
 
@@ -157,10 +157,13 @@ impl Transaction {
             let error = match answer {
                 Ok((0, answer)) => return Ok(answer),
                 Ok((code, _)) if is_fence(code) => Error::Fenced { id: Arc::clone(id) },
+                Ok((code, _)) if Code(code) == Code::CONCURRENT_TRANSACTIONS => {
+                    return Err(Error::broker(&action, code));
+                }
                 Ok((code, _)) => Error::broker(&action, code),
                 Err(error) => error,
             };
-            // whatever went wrong, the next try looks for it again
+            // whatever else went wrong, the next try looks for it again
             cluster.forget_coordinator(Coordinated::Transactions, id);
             Err(error)
         })
