@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{ATTEMPTS, Busy, Share};
 use crate::{
     app::relay::{LEASE, Options, Outgoing, Refusal, RelayError, Source, Stop, Told, jitter, prefixed},
+    patterns::envelope::Headers,
     store::{Lease, Marks, OutboxRow, SetAside, Store},
 };
 
@@ -126,13 +127,15 @@ impl Source for OutboxShard {
                     marks.held.push(row.seq);
                     continue;
                 }
-                match outgoing(row, &self.prefix) {
-                    Ok((record, row)) => {
+                let letter = row.row.letter().map(|letter| (prefixed(&self.prefix, letter.topic), letter.headers));
+                match letter {
+                    Ok((topic, headers)) => {
+                        let (record, row) = outgoing(row, topic, headers);
                         records.push(record);
                         going.push(row);
                     }
-                    Err(refused) => {
-                        let (row, reason) = *refused;
+                    Err(error) => {
+                        let reason = error.to_string();
                         self.told.push(Told::SetAside { id: row.row.id, reason: reason.clone(), parked: true });
                         blocked.insert((row.row.aggregate_type, row.row.aggregate_id));
                         marks.set_aside.push(SetAside { seq: row.seq, reason, again: None });
@@ -206,18 +209,11 @@ impl Source for OutboxShard {
     }
 }
 
-/// A row in its two parts; whole again, with the reason, where it can never be published.
-fn outgoing(row: OutboxRow, prefix: &str) -> Result<(Outgoing, Going), Box<(OutboxRow, String)>> {
-    let (topic, headers) = match row.row.letter() {
-        Ok(letter) => (prefixed(prefix, letter.topic), letter.headers),
-        Err(error) => {
-            let reason = error.to_string();
-            return Err(Box::new((row, reason)));
-        }
-    };
+/// A row in its two parts.
+fn outgoing(row: OutboxRow, topic: String, headers: Headers) -> (Outgoing, Going) {
     let OutboxRow { seq, attempts, row, .. } = row;
     let going = Going { seq, id: row.id, aggregate_type: row.aggregate_type, attempts };
     let (key, value, event_type) = (row.aggregate_id, row.payload, row.event_type);
     let record = Outgoing { topic, key, value, headers, timestamp: row.created_at_ms, event_type, place: seq as u64 };
-    Ok((record, going))
+    (record, going)
 }
