@@ -154,7 +154,7 @@ fn on_a_full_disk_an_order_is_refused_with_neither_event_nor_message() {
     place.take(vec![create("first")]);
     let size = std::fs::metadata(place.path()).expect("the file").len();
     let (mut failed, mut taken) = (0, 1);
-    for blocks in (0..size / 512 + 40).step_by(8) {
+    for blocks in (0..size / 512 + 400).step_by(10) {
         let order = format!("o{blocks}");
         let ended = limited(&place, blocks, &["order", "--price", "USD:1", "--order", &order, "-q"]);
         if ended.code() == 0 {
