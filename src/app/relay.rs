@@ -118,7 +118,7 @@ pub trait Source: Send {
         Vec::new()
     }
 
-    /// What [`next`](Self::next) gave is in the topics.
+    /// What [`next`](Self::next) gave is in the topics. May be called again where the store was away.
     fn mark(&mut self, lease: &Lease) -> impl Future<Output = Result<(), RelayError>> + Send;
 
     /// What [`next`](Self::next) gave is not, because of these. Gives what was set aside.
@@ -255,7 +255,7 @@ impl Run<'_> {
             polling.found();
             match self.options.within("publishing", shard.publish(&records)).await? {
                 Batch::Published(receipts) => {
-                    source.mark(shard.lease()).await?;
+                    self.mark(source, shard).await?;
                     self.crash.here(crash::RELAY_AFTER_MARK);
                     *published += records.len() as u64;
                     self.tell_of(&records, &receipts);
@@ -268,6 +268,21 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A mark that fails because the store is away is tried again while the lease is fresh: what is not marked goes out twice.
+    async fn mark(&self, source: &mut impl Source, shard: &Shard) -> Result<(), RelayError> {
+        let (began, mut backoff) = (Instant::now(), Backoff::default());
+        loop {
+            match source.mark(shard.lease()).await {
+                Err(error @ RelayError::Store(StoreError::LeaseLost { .. })) => return Err(error),
+                Err(error) if error.is_transient() && began.elapsed() < LEASE / 2 => {
+                    (self.tell)(Told::Trouble(error.to_string()));
+                    tokio::time::sleep(backoff.pause()).await; // told to stop or not: the batch in hand is finished
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn tell_of(&self, records: &[Outgoing], receipts: &[Receipt]) {

@@ -155,8 +155,9 @@ impl Source for OutboxShard {
     }
 
     async fn mark(&mut self, lease: &Lease) -> Result<(), RelayError> {
-        let published = self.rows.drain(..).map(|row| row.seq).collect();
+        let published = self.rows.iter().map(|row| row.seq).collect();
         self.store.outbox_mark(self.number, Marks { published, ..Marks::default() }, lease).await?;
+        self.rows.clear();
         Ok(())
     }
 

@@ -54,7 +54,7 @@ fn killed_anywhere_a_saga_is_resumed_and_ends_as_it_must() {
     let work: Vec<_> = (0..count)
         .map(|nth| {
             let point = POINTS[nth % POINTS.len()];
-            (point, 1 + random.below(3) as usize, FAULTS[random.below(5) as usize], 1 + random.below(4) as usize)
+            (point, 1 + random.below(3), FAULTS[random.below(5)], 1 + random.below(4))
         })
         .collect();
     let work = Mutex::new(work);
