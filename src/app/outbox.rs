@@ -54,6 +54,9 @@ pub async fn take(
     orders.handle_with(command, actor, expected, Some(outbox::VIA)).await
 }
 
+/// Between two looks for published rows that are old enough to be removed.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
+
 /// What a relay has done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Report {
@@ -90,6 +93,7 @@ pub async fn relay(
         store: store.clone(),
         once: options.once,
         purge,
+        purged: None,
         polling: Polling::new(options.every),
         patience: options.patience,
         share: watch::Sender::new(Share::default()),
@@ -159,6 +163,8 @@ struct Guide {
     store: Store,
     once: bool,
     purge: Option<Duration>,
+    /// When nothing was old enough any more.
+    purged: Option<Instant>,
     polling: Polling,
     patience: Duration,
     share: watch::Sender<Share>,
@@ -195,6 +201,16 @@ impl Guide {
         }
     }
 
+    /// Some at a time, and not often: to find what is old the table is looked through, and what waits is not to wait for it.
+    async fn purge_some(&mut self) -> Result<(), RelayError> {
+        let Some(age) = self.purge.filter(|_| self.purged.is_none_or(|purged| purged.elapsed() > PURGE_EVERY)) else {
+            return Ok(());
+        };
+        let is_more = self.store.outbox_purge_some(Status::Published, age).await? > 0;
+        self.purged = (!is_more).then(Instant::now);
+        Ok(())
+    }
+
     /// None: nothing is left to do. Otherwise how long nothing changes that nobody tells of.
     async fn look(&mut self, seen: &mut Option<Instant>) -> Result<Option<Duration>, RelayError> {
         if seen.is_none_or(|seen| seen.elapsed() > LEASE / 5) {
@@ -203,10 +219,7 @@ impl Guide {
             let share = Share { place, of: relays.len().max(1) as u64 };
             self.share.send_if_modified(|old| std::mem::replace(old, share) != share);
             *seen = Some(Instant::now());
-            if let Some(age) = self.purge {
-                // some at a time: what waits is not to wait for it
-                self.store.outbox_purge_some(Status::Published, age).await?;
-            }
+            self.purge_some().await?;
         }
         let (due, busy) = try_join(self.store.outbox_unblock(), self.store.outbox_busy()).await?;
         let busy: BTreeSet<u64> = busy.into_iter().collect();
