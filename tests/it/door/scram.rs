@@ -43,7 +43,8 @@ fn server(first: fn(&str) -> String, last: fn(&str) -> String) -> String {
                 0 => Reply::Says(Vec::new()),
                 1 => {
                     let bare = message.splitn(3, ',').nth(2).expect("what follows the GS2 header");
-                    let nonce = message.rsplit("r=").next().expect("a nonce");
+                    // a nonce may have "r=" in it, and no comma
+                    let nonce = message.split_once(",r=").expect("a nonce").1;
                     let answer = first(nonce);
                     said = format!("{bare},{answer},");
                     Reply::Says(answer.into_bytes())

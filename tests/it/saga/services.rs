@@ -5,10 +5,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::{saga, shown};
-use crate::{es::Place, process::start};
+use crate::{es::Place, harness::need_kafka, process::start};
 
 #[test]
+#[ignore = "needs Apache Kafka"] // the embedded broker waits for a dead member as long as a rebalance may take: 5 minutes
 fn three_services_in_three_processes_one_of_them_killed_and_started_again() {
+    need_kafka();
     let place = Place::new("saga-services");
     let service = |name: &str| {
         let service = start(saga(&place, &["participant", name]));
