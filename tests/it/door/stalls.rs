@@ -42,7 +42,7 @@ fn silent_at(silent: usize) -> impl Fn() -> Sasl {
             _ if round == silent => Reply::Silence,
             0 => Reply::Says(Vec::new()),
             _ => {
-                let nonce = String::from_utf8_lossy(message).rsplit("r=").next().unwrap_or_default().to_owned();
+                let nonce = String::from_utf8_lossy(message).split_once(",r=").unwrap_or_default().1.to_owned();
                 Reply::Says(format!("r={nonce}x,s=c2FsdA==,i=4096").into_bytes())
             }
         })
