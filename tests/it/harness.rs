@@ -11,7 +11,7 @@ use std::{
 use kafkalab::broker::EmbeddedBroker;
 
 /// No program of a test runs longer than this, unless the test says so.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The brokers under test: `KAFKALAB_TEST_BROKERS`, or an embedded one that lives as long as the test binary.
 pub fn brokers() -> &'static str {

@@ -17,7 +17,7 @@ use rustix::{
 
 use crate::harness::{Ended, Program};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// What a stream has said so far, and whether it has ended.
 type Said = Arc<(Mutex<(Vec<u8>, bool)>, Condvar)>;
