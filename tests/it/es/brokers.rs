@@ -115,5 +115,5 @@ fn a_killed_cluster_is_waited_for_and_nothing_is_lost_or_doubled() {
     publisher.signal(Signal::TERM);
     assert_eq!(publisher.end().code(), 143);
     let all = || Some(published(&place, &kafka.brokers)).filter(|count| *count == 3).ok_or("fewer than 3".to_owned());
-    until("all of it for readers of what is committed", Duration::from_secs(20), all);
+    until("all of it for readers of what is committed", Duration::from_secs(90), all);
 }
