@@ -81,31 +81,36 @@ impl NewSaga {
     }
 }
 
-/// Starts sagas: their states and their first commands, in one transaction. Kafka is not asked.
+/// Starts sagas of orders. See [`begin`].
 ///
 /// # Errors
 /// [`SagaError::Exists`] where one of them is there; none is started then.
 pub async fn start(store: &Store, sagas: &[NewSaga]) -> Result<(), SagaError> {
-    let mut handled = Handled {
-        consumer: ORCHESTRATOR.name().to_owned(),
-        points: Some(ORCHESTRATOR.crash_points()),
-        ..Handled::default()
-    };
-    for saga in sagas {
+    let of = |saga: &NewSaga| {
         let id = saga.order_id.as_str();
-        let Effects { state, timer, messages } = ORCHESTRATOR.start(id, saga.data(), saga.patience)?;
-        let entity = Entity { kind: SAGA, id: id.to_owned() };
-        let data = state.unwrap_or_default();
-        handled.states.push(StateWrite { entity, read: 0, data, due_in: timer });
+        Ok((id.to_owned(), ORCHESTRATOR.start(id, saga.data(), saga.patience)?))
+    };
+    begin(store, &ORCHESTRATOR, sagas.iter().map(of).collect::<Result<_, Poison>>()?).await
+}
+
+/// Starts sagas, by their ids and what their definition says: their states and their first commands, in one transaction.
+/// Kafka is not asked.
+///
+/// # Errors
+/// [`SagaError::Exists`] where one of them is there; none is started then.
+pub async fn begin(store: &Store, by: &Orchestrator, sagas: Vec<(String, Effects)>) -> Result<(), SagaError> {
+    let mut handled =
+        Handled { consumer: by.name().to_owned(), points: Some(by.crash_points()), ..Handled::default() };
+    let ids = sagas.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ");
+    for (id, Effects { state, timer, messages }) in sagas {
+        let entity = Entity { kind: SAGA, id };
+        handled.states.push(StateWrite { entity, read: 0, data: state.unwrap_or_default(), due_in: timer });
         handled.outbox.extend(messages);
     }
     match store.handle(handled).await {
         Ok(()) => Ok(()),
         Err(HandledError::Store(error)) => Err(error.into()),
-        Err(HandledError::Conflict) => {
-            let ids = sagas.iter().map(|saga| saga.order_id.as_str()).collect::<Vec<_>>().join(", ");
-            Err(SagaError::Exists(ids))
-        }
+        Err(HandledError::Conflict) => Err(SagaError::Exists(ids)),
     }
 }
 

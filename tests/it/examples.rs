@@ -38,6 +38,19 @@ fn a_handler_of_ones_own() {
     assert_eq!(ended.text(), expected);
 }
 
+#[test]
+fn a_saga_of_ones_own_turns_back_before_its_pivot_and_never_behind_it() {
+    let ended = with_broker(&["cargo", "run", "-q", "--example", "05-trip-saga"]);
+    let expected = "all-well COMPLETED\n  1 BookFlight\n  1 SagaStepCompleted\n  2 BookHotel\n  2 SagaStepCompleted\n  \
+                    3 RentCar\n  3 SagaStepCompleted\n  SagaCompleted\n\
+                    no-room COMPENSATED\n  1 BookFlight\n  1 SagaStepCompleted\n  2 BookHotel\n  \
+                    2 SagaStepFailed: declined\n  1 CancelFlight\n  1 SagaStepCompensated\n  SagaCompensated\n\
+                    no-car-yet COMPLETED\n  1 BookFlight\n  1 SagaStepCompleted\n  2 BookHotel\n  2 SagaStepCompleted\n  \
+                    3 RentCar\n  3 SagaStepFailed: unavailable just now\n  3 RentCar\n  3 SagaStepFailed: unavailable just \
+                    now\n  3 RentCar\n  3 SagaStepCompleted\n  SagaCompleted\n";
+    assert_eq!(ended.text(), expected);
+}
+
 /// It has an Apache Kafka of its own, because it kills it.
 #[test]
 #[ignore = "needs Apache Kafka"]

@@ -178,7 +178,7 @@ fn on_a_full_disk_a_consumer_waits_and_puts_nothing_aside() {
     let place = Place::sqlite("full-consumer");
     two_each(&place, 200);
     place.outbox(&["relay", "--once", "-q"]).run().ok();
-    let blocks = std::fs::metadata(place.path()).expect("the file").len() / 512;
+    let blocks = 128; // 64 KiB: a few effects fit into SQLite's log, and never all 400
     let group = place.topic("group");
     let script = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" outbox \"$@\"");
     let arguments = ["consume", "--once", "--give-up-after", "1s", "-g", &group];
