@@ -176,10 +176,12 @@ pub async fn run(
     let timers = Timers::of(handler);
     let mut handling = Loop { handler, store, options, stop, tell, dead, timers, report: Report::default() };
     let outcome = handling.run(&mut member).await;
-    // where the coordinator is away nobody waits for it: what was not committed comes again, and the inbox knows it
     let closed = tokio::time::timeout(FAREWELL, member.close()).await;
     outcome?;
-    closed.unwrap_or(Ok(()))?;
+    // the coordinator is away, or has taken this member for dead: what was not committed comes again, and the inbox knows it
+    if let Ok(Err(error)) = closed {
+        tell(Told::Trouble(error.to_string()));
+    }
     Ok(handling.report)
 }
 

@@ -7,9 +7,9 @@
 //!
 //! The rules are in [`crate::patterns::saga`]. All that is here is started together by `saga run`, or each part by itself.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::{
@@ -99,8 +99,7 @@ pub async fn start(store: &Store, sagas: &[NewSaga]) -> Result<(), SagaError> {
 /// # Errors
 /// [`SagaError::Exists`] where one of them is there; none is started then.
 pub async fn begin(store: &Store, by: &Orchestrator, sagas: Vec<(String, Effects)>) -> Result<(), SagaError> {
-    let mut handled =
-        Handled { consumer: by.name().to_owned(), points: Some(by.crash_points()), ..Handled::default() };
+    let mut handled = Handled { consumer: by.name().to_owned(), points: Some(by.crash_points()), ..Handled::default() };
     let ids = sagas.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ");
     for (id, Effects { state, timer, messages }) in sagas {
         let entity = Entity { kind: SAGA, id };
@@ -286,35 +285,41 @@ pub async fn serve(services: &Services, place: &Place<'_>, stop: &Stop) -> Resul
     worked.into_iter().collect()
 }
 
-/// Waits until all of these sagas are over; gives them as they are then.
+/// Waits until all of these sagas are over; gives them as they are then, in the order of `ids`.
 ///
 /// # Errors
 /// A store that fails for good. One that is away is waited for.
 pub async fn until_over(store: &Store, ids: &[String], stop: &Stop) -> Result<Option<Vec<Saga>>, SagaError> {
-    let mut open: Vec<String> = ids.to_vec();
+    let mut over = Vec::with_capacity(ids.len());
     let mut pause = Duration::from_millis(2);
-    while !open.is_empty() {
+    while over.len() < ids.len() {
+        // whoever waits for the first of them need not read all the others each time
+        let next = &ids[over.len()..ids.len().min(over.len() + PAGE)];
+        let mut sagas = match store.states(SAGA, next.to_vec()).await {
+            Ok(sagas) => sagas,
+            Err(error) if error.is_transient() => HashMap::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let before = over.len();
+        for id in next {
+            let saga = sagas.remove(id).map(|(_, json)| read(id, &json)).transpose()?;
+            let Some(saga) = saga.filter(|saga| saga.status.is_over()) else { break };
+            over.push(saga);
+        }
+        if over.len() > before {
+            continue;
+        }
         if !relay::rest(pause, stop).await {
             return Ok(None);
         }
         pause = (pause * 2).min(Duration::from_millis(50));
-        let look = open.iter().take(1000).cloned().collect();
-        match store.states(SAGA, look).await {
-            Ok(states) => {
-                for (id, (_, json)) in states {
-                    if read(&id, &json)?.status.is_over() {
-                        open.retain(|open| *open != id);
-                    }
-                }
-            }
-            Err(error) if error.is_transient() => {}
-            Err(error) => return Err(error.into()),
-        }
     }
     settled(store, ids, stop).await?;
-    let sagas = try_join_all(ids.iter().map(|id| load(store, id))).await?;
-    Ok(Some(sagas.into_iter().map(|(_, saga)| saga).collect()))
+    Ok(Some(over))
 }
+
+/// Sagas that are read at a time.
+const PAGE: usize = 100;
 
 /// The last messages are out, and the services have heard them: none still has a lock on. Services that are elsewhere and
 /// away are not waited for longer than [`SETTLED`].
@@ -334,7 +339,7 @@ async fn settled(store: &Store, ids: &[String], stop: &Stop) -> Result<(), SagaE
 }
 
 async fn is_any_locked(store: &Store, ids: &[String]) -> Result<bool, SagaError> {
-    let some: Vec<String> = ids.iter().rev().take(1000).cloned().collect();
+    let some: Vec<String> = ids.iter().rev().take(PAGE).cloned().collect();
     let sagas = store.states(SAGA, some.clone()).await?;
     for (_, participant) in PARTICIPANTS {
         for (id, (_, json)) in store.states(participant.keeps, some.clone()).await? {

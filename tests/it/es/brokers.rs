@@ -106,6 +106,12 @@ fn a_killed_cluster_is_waited_for_and_nothing_is_lost_or_doubled() {
     place.done(&["create", "--price", "USD:9.99", "--order", "one"]);
     let mut publisher = start(place.es(&["publish"]).env("KAFKALAB_BROKERS", &kafka.brokers));
     publisher.until_stdout_has("OrderCreated");
+    let for_readers = |all| {
+        let found = || Some(published(&place, &kafka.brokers)).filter(|found| *found == all).ok_or("fewer".to_owned());
+        until("all of it for readers of what is committed", Duration::from_secs(90), found);
+    };
+    // Kafka 4.3.1 may lose the marker of a transaction that it has promised to commit (KAFKA-20734): not what this is about
+    for_readers(1);
     kafka.kill(1);
     place.done(&["pay", "one"]);
     publisher.until_stderr_has("trying again: ");
@@ -114,6 +120,5 @@ fn a_killed_cluster_is_waited_for_and_nothing_is_lost_or_doubled() {
     publisher.until_stdout_has("OrderShipped");
     publisher.signal(Signal::TERM);
     assert_eq!(publisher.end().code(), 143);
-    let all = || Some(published(&place, &kafka.brokers)).filter(|count| *count == 3).ok_or("fewer than 3".to_owned());
-    until("all of it for readers of what is committed", Duration::from_secs(90), all);
+    for_readers(3);
 }

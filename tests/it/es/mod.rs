@@ -13,16 +13,19 @@ mod trouble;
 mod unreadable;
 mod wrong;
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use kafkalab::{
     app::{Store, event_sourcing::Orders, order::OrderCommand},
     store::StoreUrl,
 };
 
+use rustix::process::Signal;
+
 use crate::{
     bytes::files::Folder,
     harness::{Program, kafkalab, topic},
+    process::Running,
 };
 
 /// A place for a store that no other test has; gone when dropped. Its topics have a prefix of their own.
@@ -134,6 +137,23 @@ impl Place {
             "INSERT INTO events SELECT coalesce(max(position), 0) + 1, '{stream}', {version}, {id}, '{event_type}', \
              {data}, {metadata}, 1769846400000 FROM events WHERE true RETURNING position"
         ));
+    }
+
+    /// SIGSTOP. SQLite has one lock, and no server that takes it from somebody who sleeps with it: then nobody writes until
+    /// that one goes on. PostgreSQL ends such a transaction.
+    pub fn stop(&self, running: &Running) {
+        loop {
+            running.signal(Signal::STOP);
+            if self.is_postgres() {
+                return;
+            }
+            let file = rusqlite::Connection::open(self.path()).expect("the store's file");
+            file.busy_timeout(Duration::from_secs(2)).expect("a time-out");
+            match file.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+                Ok(()) => return,
+                Err(_) => running.signal(Signal::CONT),
+            }
+        }
     }
 
     /// Orders by the library: many in a moment.

@@ -123,23 +123,6 @@ fn a_relay_that_is_stopped_beyond_its_lease_sends_nothing_old_when_it_goes_on() 
     }
 }
 
-/// SQLite has one lock, and no server that takes it from somebody who sleeps with it: then nobody writes until that one goes
-/// on. PostgreSQL ends such a transaction.
-fn stop_without_a_lock(relay: &Running, place: &Place) {
-    loop {
-        relay.signal(Signal::STOP);
-        if !place.url().starts_with("sqlite:") {
-            return;
-        }
-        let file = rusqlite::Connection::open(place.path()).expect("the store's file");
-        file.busy_timeout(Duration::from_secs(2)).expect("a time-out");
-        match file.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
-            Ok(()) => return,
-            Err(_) => relay.signal(Signal::CONT),
-        }
-    }
-}
-
 fn stopped_beyond_its_lease(relays: usize, mut random: Random) {
     println!("{relays} relays, {random:?}");
     let place = Place::new("stopped");
@@ -150,7 +133,7 @@ fn stopped_beyond_its_lease(relays: usize, mut random: Random) {
     until("some of it", Duration::from_secs(30), || {
         (place.count(PUBLISHED) > some).then_some(()).ok_or("nothing yet".to_owned())
     });
-    stop_without_a_lock(&relays[victim], &place);
+    place.stop(&relays[victim]);
     all_published(&place, 600, Duration::from_secs(60));
     place.take((0..50).map(|order| create(&format!("meanwhile-{order}"))).collect());
     all_published(&place, 650, Duration::from_secs(30));

@@ -1,8 +1,10 @@
 //! Sagas by the real program: every way to fail, and what the services have of it afterwards.
 
+mod chaos;
 mod crash;
 mod faults;
 mod services;
+mod sleepers;
 mod transcript;
 mod wrong;
 
@@ -50,6 +52,7 @@ fn shown(place: &Place, id: &str) -> Shown {
             .as_array()
             .expect("a log")
             .iter()
+            .filter(|entry| entry["note"] != "ignored") // a reply that came twice, or late
             .map(|entry| (text(&entry["what"]), entry["step"].as_u64()))
             .collect(),
     }
