@@ -131,3 +131,9 @@ bench-publish *options:
 bench-outbox *options:
     dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
         dev/bench/outbox.py {{ options }}
+
+# Sagas a second, alone and in flight, on SQLite and PostgreSQL with Apache Kafka; `just bench-saga --quick` for a first look
+[group('measure')]
+bench-saga *options:
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        cargo bench --locked --bench saga -- {{ options }}
