@@ -270,9 +270,10 @@ fn fill_sqlite(path: &str, rows: u64) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "BEGIN IMMEDIATE;
          WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-         INSERT INTO outbox (shard, id, aggregatetype, aggregateid, type, payload, headers, created_at_ms, status, published_at_ms)
+         INSERT INTO outbox (shard, id, aggregatetype, aggregateid, type, payload, headers, created_at_ms)
          SELECT n % 16, CAST(printf('%016d', n) AS BLOB), 'order', printf('%036d', n), 'orders.v1.OrderCreated', zeroblob(200),
-                '{{}}', 0, 1, 1 FROM n;
+                '{{}}', 0 FROM n;
+         DELETE FROM outbox_unpublished;
          COMMIT;
          PRAGMA wal_checkpoint(TRUNCATE)"
     ))
@@ -284,12 +285,14 @@ async fn fill_postgres(rows: u64) -> Result<(), tokio_postgres::Error> {
     let connection = tokio::spawn(connection);
     client
         .batch_execute(&format!(
-            "INSERT INTO outbox (shard, id, aggregatetype, aggregateid, type, payload, headers, created_at_ms, status, published_at_ms)
+            "INSERT INTO outbox (shard, id, aggregatetype, aggregateid, type, payload, headers, created_at_ms)
              SELECT n % 16, ('00000000-0000-0000-0000-' || lpad(to_hex(n), 12, '0'))::uuid, 'order', lpad(n::text, 36, '0'),
-                    'orders.v1.OrderCreated', convert_to(repeat('x', 200), 'UTF8'), '{{}}', 0, 1, 1
-             FROM generate_series(1::bigint, {rows}) n"
+                    'orders.v1.OrderCreated', convert_to(repeat('x', 200), 'UTF8'), '{{}}', 0
+             FROM generate_series(1::bigint, {rows}) n;
+             DELETE FROM outbox_unpublished"
         ))
         .await?;
+    client.batch_execute("VACUUM ANALYZE outbox_unpublished").await?;
     client.batch_execute("ANALYZE outbox").await?;
     client.batch_execute("CHECKPOINT").await?;
     drop(client);

@@ -70,7 +70,7 @@ pub struct Report {
 /// Relays until it is told to stop, or with `once` until nothing is left that can be published. The topics are there, or
 /// the broker makes them.
 ///
-/// `purge` is the age at which published rows are removed, from time to time.
+/// `purge` is the age (since they were written) at which published rows are removed, from time to time.
 ///
 /// Several relays share the shards; each has those for which its place among them fits. One that dies is noticed, and its
 /// shards are taken over, within [`LEASE`].

@@ -8,6 +8,10 @@
 //!    parked ---> discarded             the rows of its aggregate behind it: held, until it is retried or discarded
 //! ```
 //!
+//! A row of `outbox` is written once. What became of it stands in the narrow table `outbox_unpublished`, into which a trigger
+//! puts whatever is inserted: published is what has left it. To mark a batch deletes some bytes a row, and a published row
+//! costs a relay nothing.
+//!
 //! Relays ask for what waits, by `(status, shard, seq)`; none keeps a cursor, so a row that is committed late is found like
 //! any other. All that a relay writes is guarded by its lease's token, in the same transaction.
 
@@ -70,7 +74,6 @@ pub struct OutboxRow {
     pub attempts: u64,
     /// What was said the last time.
     pub reason: Option<String>,
-    pub published_at_ms: Option<i64>,
     /// Its aggregate is held up by a row before it. Only where it was asked for what waits.
     pub is_blocked: bool,
 }
@@ -105,73 +108,81 @@ pub struct Depth {
     pub oldest_ms: Option<i64>,
 }
 
-// A range of row values, which only the index by status can serve: whatever a planner believes of the table, it does not
-// walk over what was published. The index has no published rows, and SQLite wants to read just that.
-macro_rules! in_status {
-    ($status:literal, $shard:literal) => {
-        concat!(
-            "status <> 1 AND status = ",
-            $status,
-            " AND (status, shard, seq) > (",
-            $status,
-            ", ",
-            $shard,
-            ", -1) AND (status, shard, seq) < (",
-            $status,
-            ", ",
-            $shard,
-            " + 1, -1)"
-        )
+// A row as `outbox_row` decodes it: what it says, from the outbox by its key, beside what is known of it while it is not
+// published. PostgreSQL is left no other way to join (LATERAL .. LIMIT): by a plan of when the tables were small it would
+// walk over all that was published. SQLite joins in the order that is written.
+macro_rules! not_published {
+    ($where:literal, $limit:literal) => {
+        [
+            concat!(
+                "SELECT u.shard, u.seq, o.id, o.aggregatetype, o.aggregateid, o.type, o.payload, o.topic, o.headers,
+                    o.created_at_ms, u.status, u.attempts, u.reason,
+                    (SELECT min(b.seq) FROM outbox_blocks b WHERE b.shard = u.shard
+                        AND b.aggregatetype = o.aggregatetype AND b.aggregateid = o.aggregateid)
+                 FROM outbox_unpublished u CROSS JOIN outbox o ON o.seq = u.seq
+                 WHERE ",
+                $where,
+                " ORDER BY u.status, u.shard, u.seq LIMIT ",
+                $limit
+            ),
+            concat!(
+                "SELECT u.shard, u.seq, o.id, o.aggregatetype, o.aggregateid, o.type, o.payload, o.topic, o.headers,
+                    o.created_at_ms, u.status, u.attempts, u.reason,
+                    (SELECT min(b.seq) FROM outbox_blocks b WHERE b.shard = u.shard
+                        AND b.aggregatetype = o.aggregatetype AND b.aggregateid = o.aggregateid)
+                 FROM (SELECT * FROM outbox_unpublished u WHERE ",
+                $where,
+                " ORDER BY status, shard, seq LIMIT ",
+                $limit,
+                ") u, LATERAL (SELECT * FROM outbox WHERE shard = u.shard AND seq = u.seq LIMIT 1) o
+                 ORDER BY u.status, u.shard, u.seq"
+            ),
+        ]
     };
 }
 
-const WAITING: &str = concat!(
-    "SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, attempts,
-        (SELECT min(b.seq) FROM outbox_blocks b WHERE b.shard = outbox.shard
-            AND b.aggregatetype = outbox.aggregatetype AND b.aggregateid = outbox.aggregateid)
-     FROM outbox WHERE ",
-    in_status!("0", "CAST($1 AS bigint)"),
-    " ORDER BY status, shard, seq LIMIT $2"
-);
-const BUSY: &str = concat!(
-    "WITH shards (n) AS (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15))
-     SELECT CAST(n AS bigint) FROM shards WHERE EXISTS (SELECT 1 FROM outbox WHERE ",
-    in_status!("0", "n"),
-    ")"
-);
+const WAITING: [&str; 2] = not_published!("u.status = 0 AND u.shard = $1", "$2");
+const LIST: [&str; 2] = not_published!("u.status = $1 AND (u.shard, u.seq) > ($2, $3)", "$4");
+// A scalar: as EXISTS it could be planned as a walk over all that waits.
+const BUSY: &str = "
+    WITH shards (n) AS (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15))
+    SELECT CAST(n AS bigint) FROM shards
+    WHERE (SELECT seq FROM outbox_unpublished WHERE status = 0 AND shard = n LIMIT 1) IS NOT NULL";
 const HELD: &str = "SELECT name FROM leases WHERE name = $1 AND owner = $2 AND token = $3 FOR SHARE";
 // Rows of an array, on PostgreSQL: each is found by the key (LIMIT leaves the planner no other way). Of a table that was
 // small when the statement was planned it would walk the whole shard instead, and hold each row against the array.
-macro_rules! rows_of {
+macro_rules! waiting_of {
     ($array:literal) => {
         concat!(
-            "ctid = ANY (ARRAY (SELECT o.at FROM unnest(",
+            "ctid = ANY (ARRAY (SELECT u.at FROM unnest(",
             $array,
-            "::bigint[]) s (seq),
-                LATERAL (SELECT ctid FROM outbox WHERE shard = $1 AND seq = s.seq LIMIT 1) o (at)))"
+            "::bigint[]) s (seq), LATERAL (SELECT ctid FROM outbox_unpublished
+                WHERE status = 0 AND shard = $1 AND seq = s.seq LIMIT 1) u (at)))"
         )
     };
 }
 const PUBLISHED: [&str; 2] = [
-    "UPDATE outbox SET status = 1, published_at_ms = $2, reason = NULL WHERE seq = $3 AND shard = $1",
-    concat!("UPDATE outbox SET status = 1, published_at_ms = $2, reason = NULL WHERE ", rows_of!("$3")),
+    "DELETE FROM outbox_unpublished WHERE status = 0 AND shard = $1 AND seq = $2",
+    concat!("DELETE FROM outbox_unpublished WHERE ", waiting_of!("$2")),
 ];
 // FOR SHARE: whoever retries waits, and then finds the rows that are held.
 const BLOCKS: &str = "SELECT seq FROM outbox_blocks WHERE shard = $1 FOR SHARE";
-const HOLD: [&str; 2] = [
-    "UPDATE outbox SET status = 3 WHERE seq = $2 AND shard = $1 AND status = 0
-     AND EXISTS (SELECT 1 FROM outbox_blocks b WHERE b.shard = $1 AND b.aggregatetype = outbox.aggregatetype
-                 AND b.aggregateid = outbox.aggregateid)",
-    concat!(
-        "UPDATE outbox SET status = 3 WHERE ",
-        rows_of!("$2"),
-        " AND status = 0 AND EXISTS (SELECT 1 FROM outbox_blocks b WHERE b.shard = $1
-             AND b.aggregatetype = outbox.aggregatetype AND b.aggregateid = outbox.aggregateid)"
-    ),
-];
+macro_rules! hold {
+    ($rows:expr) => {
+        concat!(
+            "UPDATE outbox_unpublished SET status = 3 WHERE ",
+            $rows,
+            " AND (SELECT EXISTS (SELECT 1 FROM outbox_blocks b WHERE b.shard = o.shard
+                  AND b.aggregatetype = o.aggregatetype AND b.aggregateid = o.aggregateid)
+                FROM outbox o WHERE o.shard = $1 AND o.seq = outbox_unpublished.seq)"
+        )
+    };
+}
+const HOLD: [&str; 2] = [hold!("status = 0 AND shard = $1 AND seq = $2"), hold!(waiting_of!("$2"))];
 const SET_ASIDE: &str = "
-    UPDATE outbox SET status = CASE WHEN CAST($4 AS bigint) IS NULL THEN 2 ELSE 3 END, attempts = attempts + 1, reason = $3
-    WHERE shard = $1 AND seq = $2 RETURNING seq";
+    UPDATE outbox_unpublished SET status = CASE WHEN CAST($4 AS bigint) IS NULL THEN 2 ELSE 3 END, attempts = attempts + 1,
+        reason = $3
+    WHERE status = 0 AND shard = $1 AND seq = $2 RETURNING seq";
 const BLOCK: &str = "
     INSERT INTO outbox_blocks (shard, aggregatetype, aggregateid, seq, until_ms)
     SELECT shard, aggregatetype, aggregateid, seq, now_ms() + CAST($3 AS bigint)
@@ -182,36 +193,36 @@ const BLOCK: &str = "
 const UNBLOCK: &str = "DELETE FROM outbox_blocks WHERE shard = $1 AND seq = $2 RETURNING seq";
 const DUE: &str = "
     SELECT shard, seq, aggregatetype, aggregateid FROM outbox_blocks WHERE until_ms <= now_ms() LIMIT 1000";
-const LET_GO: &str = concat!(
-    "UPDATE outbox SET status = 0 WHERE ",
-    in_status!("3", "CAST($1 AS bigint)"),
-    " AND aggregatetype = $2 AND aggregateid = $3"
-);
+const LET_GO: &str = "
+    UPDATE outbox_unpublished SET status = 0 WHERE status = 3 AND shard = $1
+        AND (SELECT o.aggregatetype = $2 AND o.aggregateid = $3 FROM outbox o
+             WHERE o.shard = outbox_unpublished.shard AND o.seq = outbox_unpublished.seq)";
 const NEXT_DUE: &str = "SELECT min(until_ms) - now_ms() FROM outbox_blocks WHERE until_ms IS NOT NULL";
 
 const SET_STATUS: &str = "
-    UPDATE outbox SET status = CAST($3 AS bigint), attempts = CASE WHEN CAST($3 AS bigint) = 0 THEN 0 ELSE attempts END
-    WHERE shard = $1 AND seq = $2 AND status = $4 RETURNING seq";
+    UPDATE outbox_unpublished SET status = CAST($3 AS bigint),
+        attempts = CASE WHEN CAST($3 AS bigint) = 0 THEN 0 ELSE attempts END
+    WHERE status = $4 AND shard = $1 AND seq = $2 RETURNING seq";
 const ROW_BY_ID: &str = "
     SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
-        reason, published_at_ms
-    FROM outbox WHERE id = $1";
-const LIST: &str = "
-    SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
-        reason, published_at_ms
-    FROM outbox WHERE status <> 1 AND status = $1 AND (shard, seq) > ($2, $3) ORDER BY status, shard, seq LIMIT $4";
+        reason, NULL
+    FROM outbox_status WHERE id = $1";
 const LIST_PUBLISHED: &str = "
     SELECT shard, seq, id, aggregatetype, aggregateid, type, payload, topic, headers, created_at_ms, status, attempts,
-        reason, published_at_ms
-    FROM outbox WHERE status = 1 AND (shard, seq) > ($1, $2) ORDER BY shard, seq LIMIT $3";
-const DEPTH: &str = "SELECT status, count(*), min(created_at_ms) FROM outbox GROUP BY status";
+        reason, NULL
+    FROM outbox_status WHERE status = 1 AND (shard, seq) > ($1, $2) ORDER BY shard, seq LIMIT $3";
+const DEPTH: &str = "
+    SELECT status, count(*), min(created_at_ms) FROM outbox_status WHERE status <> 1 GROUP BY status
+    UNION ALL
+    SELECT 1, (SELECT count(*) FROM outbox) - (SELECT count(*) FROM outbox_unpublished), NULL";
 const UNPUBLISHED: &str = "
-    SELECT (SELECT count(*) FROM outbox WHERE status <> 1 AND status = 0),
-           (SELECT count(*) FROM outbox WHERE status <> 1 AND status = 2),
-           (SELECT count(*) FROM outbox WHERE status <> 1 AND status = 3)";
+    SELECT (SELECT count(*) FROM outbox_unpublished WHERE status = 0),
+           (SELECT count(*) FROM outbox_unpublished WHERE status = 2),
+           (SELECT count(*) FROM outbox_unpublished WHERE status = 3)";
+// The outbox and what is known of a row change together: what is not published is not taken for it.
 const PURGE: [&str; 2] = [
-    "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE status = $1 AND
-        coalesce(published_at_ms, created_at_ms) <= now_ms() - $2 LIMIT 20000) RETURNING seq",
+    "DELETE FROM outbox WHERE (shard, seq) IN (SELECT shard, seq FROM outbox_status WHERE status = $1 AND
+        created_at_ms <= now_ms() - $2 LIMIT 20000) RETURNING seq",
     "DELETE FROM inbox WHERE (consumer_id, message_id) IN (SELECT consumer_id, message_id FROM inbox
         WHERE received_at_ms <= now_ms() - $1 LIMIT 20000) RETURNING message_id",
 ];
@@ -264,7 +275,7 @@ impl Store {
     /// At most `limit` rows of the shard that wait, in order. Asked for after the shard's fence.
     pub async fn outbox_waiting(&self, shard: u64, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
         let values = vec![shard.into(), (limit as u64).into()];
-        self.database().read(WAITING, values, waiting_row, |row| row.row.payload.len()).await
+        self.database().read(WAITING, values, outbox_row, |row| row.row.payload.len()).await
     }
 
     /// The shards in which something waits.
@@ -279,8 +290,7 @@ impl Store {
     pub async fn outbox_mark(&self, shard: u64, marks: Marks, lease: &Lease) -> Result<(), StoreError> {
         let mut steps = vec![one(HELD, lease.values())];
         if !marks.published.is_empty() {
-            let ([sqlite, postgres], values) = (PUBLISHED, vec![shard.into(), Value::Int(self.now_ms())]);
-            steps.push(Step::Each(Each { sqlite, postgres, values, columns: vec![Column::Ints(marks.published)] }));
+            steps.push(each(PUBLISHED, shard, marks.published));
         }
         for aside in marks.set_aside {
             let again = aside.again.map_or(Value::Null, |pause| Value::Int(pause.as_millis() as i64));
@@ -343,10 +353,10 @@ impl Store {
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let mut values = vec![status.code(), after.0.into(), Value::Int(after.1), (limit as u64).into()];
         if status == Status::Published {
-            values.remove(0); // the index by status has none of them
+            values.remove(0);
             return self.outbox_rows(LIST_PUBLISHED, values).await;
         }
-        self.outbox_rows(LIST, values).await
+        self.database().read(LIST, values, outbox_row, |_| 0).await
     }
 
     pub async fn outbox_row(&self, id: Uuid) -> Result<Option<OutboxRow>, StoreError> {
@@ -401,7 +411,8 @@ impl Store {
         Ok(answers.get(1).is_some_and(|rows| !rows.is_empty()))
     }
 
-    /// Removes published (or discarded) rows that are older, some at a time so that nobody waits long. Gives how many.
+    /// Removes published (or discarded) rows that were written so long ago, some at a time so that nobody waits long. Gives
+    /// how many.
     pub async fn outbox_purge(&self, status: Status, older_than: Duration) -> Result<u64, StoreError> {
         self.purge(PURGE[0], vec![status.code(), age(older_than)]).await
     }
@@ -437,20 +448,6 @@ fn age(age: Duration) -> Value {
     Value::Int(i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(100 * 365 * 86_400_000))
 }
 
-/// A row as `WAITING` has it.
-fn waiting_row(mut row: Row) -> Result<OutboxRow, StoreError> {
-    Ok(OutboxRow {
-        shard: row.count(0)?,
-        seq: row.int(1)?,
-        status: Status::Waiting,
-        attempts: row.count(10)?,
-        reason: None,
-        published_at_ms: None,
-        is_blocked: row.optional_int(11)?.is_some(),
-        row: message(&mut row)?,
-    })
-}
-
 fn outbox_row(mut row: Row) -> Result<OutboxRow, StoreError> {
     let status = match row.int(10)? {
         0 => Status::Waiting,
@@ -465,8 +462,7 @@ fn outbox_row(mut row: Row) -> Result<OutboxRow, StoreError> {
         status,
         attempts: row.count(11)?,
         reason: row.optional_text(12)?,
-        published_at_ms: row.optional_int(13)?,
-        is_blocked: false,
+        is_blocked: row.optional_int(13)?.is_some(),
         row: message(&mut row)?,
     })
 }

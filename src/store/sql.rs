@@ -112,17 +112,18 @@ impl Database {
         }
     }
 
-    /// The same, for reading many: each row is decoded as it comes, and after so many bytes (by `size`) there is an end.
+    /// The same, for reading many (SQLite's text and PostgreSQL's): each row is decoded as it comes, and after so many bytes
+    /// (by `size`) there is an end.
     pub async fn read<T: Send + 'static>(
         &self,
-        sql: &'static str,
+        [sqlite, postgres]: [&'static str; 2],
         values: Vec<Value>,
         decode: Decode<T>,
         size: fn(&T) -> usize,
     ) -> Result<Vec<T>, StoreError> {
         match self {
-            Database::Sqlite(database) => database.decoded(in_sqlite(sql), values, decode, size).await,
-            Database::Postgres(database) => database.decoded(&in_postgres(sql), &values, decode, size).await,
+            Database::Sqlite(database) => database.decoded(in_sqlite(sqlite), values, decode, size).await,
+            Database::Postgres(database) => database.decoded(&in_postgres(postgres), &values, decode, size).await,
         }
     }
 

@@ -80,7 +80,7 @@ pub async fn list(args: List, options: &Options, session: &Session) -> Result<Ex
             row.status.name().to_owned(),
             what.event_type.clone(),
             whose,
-            rfc_3339(row.published_at_ms.unwrap_or(what.created_at_ms)),
+            rfc_3339(what.created_at_ms),
             attempts,
             row.reason.clone().unwrap_or_default(),
         ]);
@@ -128,7 +128,6 @@ pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Ex
         ("shard, seq", format!("{}, {}", row.shard, row.seq)),
         ("aggregate", format!("{} {}", row.row.aggregate_type, row.row.aggregate_id)),
         ("written", rfc_3339(row.row.created_at_ms)),
-        ("published", row.published_at_ms.map(rfc_3339).unwrap_or_default()),
     ];
     match &letter {
         Ok(letter) => {
@@ -163,7 +162,6 @@ fn document(row: &OutboxRow, whole: bool) -> Value {
         "type": what.event_type,
         "topic": what.letter().ok().map(|letter| letter.topic),
         "written": rfc_3339(what.created_at_ms),
-        "published": row.published_at_ms.map(rfc_3339),
         "attempts": row.attempts,
         "reason": row.reason,
     });

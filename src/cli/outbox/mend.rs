@@ -43,13 +43,13 @@ pub struct Discard {
     yes: bool,
 }
 
-/// Remove what was published long ago, and what the inbox needs no more
+/// Remove old messages that are published, and what the inbox needs no more
 ///
 /// What comes again from before the inbox's purge is handled twice: keep it longer than the topics keep their records.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage")]
 pub struct Purge {
-    /// Published or discarded so long ago
+    /// Published or discarded, and written so long ago
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = age)]
     older_than: Duration,
     /// Inbox rows that are so old; none are removed without it

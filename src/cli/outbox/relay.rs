@@ -49,7 +49,7 @@ pub struct Args {
     /// Rows of one transaction at most
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
-    /// Remove what was published so long ago, from time to time
+    /// Remove what is published and was written so long ago, from time to time
     #[arg(long, value_name = "TIME", value_parser = age, conflicts_with = "once")]
     purge_older_than: Option<Duration>,
     /// Make no topics: rows for a topic that is not there are tried again, then parked

@@ -18,7 +18,8 @@ on_both!(
     a_parked_row_holds_its_aggregate_until_somebody_retries_it,
     a_row_that_is_to_be_tried_again_holds_its_aggregate_until_its_time,
     a_discarded_row_lets_its_aggregate_go,
-    rows_by_hand_are_found,
+    rows_by_hand_are_found_and_what_is_deleted_by_hand_is_not,
+    a_store_of_before_keeps_what_became_of_its_rows,
     a_batch_takes_effect_once,
     a_state_that_somebody_has_changed_is_a_conflict,
     whoever_waits_for_the_outbox_is_woken,
@@ -86,7 +87,6 @@ async fn rows_wait_in_order_until_they_are_marked(place: &Place) {
     assert_eq!(waiting(&store, shard).await, [ids[1], ids[3], ids[4]]);
     let row = store.outbox_row(ids[2]).await.unwrap().unwrap();
     assert_eq!(row.status, Status::Published);
-    assert!(row.published_at_ms.is_some());
     let listed = store.outbox_list(Status::Published, (0, 0), 10).await.unwrap();
     assert_eq!(listed.iter().map(|row| row.row.id).collect::<Vec<_>>(), [ids[0], ids[2]]);
 }
@@ -174,20 +174,24 @@ async fn a_discarded_row_lets_its_aggregate_go(place: &Place) {
     assert_eq!(waiting(&store, shard).await, all[1..].iter().map(|message| message.id).collect::<Vec<_>>());
 }
 
-async fn rows_by_hand_are_found(place: &Place) {
-    let store = place.open().await;
-    let sql = "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload) VALUES";
+/// At a prompt; bytes are written `x'..'`, as SQLite has them.
+async fn by_hand(place: &Place, sql: &str) {
     match place {
         Place::Folder(folder) => {
-            let file = rusqlite::Connection::open(folder.join("store.db")).unwrap();
-            let values = "(x'0198c5a2d3e47f00a1b2c3d4e5f60718', 'order', '7', 'orders.v1.OrderCreated', x'7b7d')";
-            file.execute_batch(&format!("{sql} {values}")).unwrap();
+            rusqlite::Connection::open(folder.join("store.db")).unwrap().execute_batch(sql).unwrap();
         }
-        Place::Schema { .. } => {
-            let values = "('0198c5a2-d3e4-7f00-a1b2-c3d4e5f60718', 'order', '7', 'orders.v1.OrderCreated', '{}')";
-            place.client().await.batch_execute(&format!("{sql} {values}")).await.unwrap();
-        }
+        Place::Schema { .. } => place.client().await.batch_execute(&sql.replace("x'", "'\\x")).await.unwrap(),
     }
+}
+
+async fn rows_by_hand_are_found_and_what_is_deleted_by_hand_is_not(place: &Place) {
+    let store = place.open().await;
+    let id = match place {
+        Place::Folder(_) => "x'0198c5a2d3e47f00a1b2c3d4e5f60718'",
+        Place::Schema { .. } => "'0198c5a2-d3e4-7f00-a1b2-c3d4e5f60718'",
+    };
+    let sql = "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload) VALUES";
+    by_hand(place, &format!("{sql} ({id}, 'order', '7', 'orders.v1.OrderCreated', x'7b7d')")).await;
     let rows = store.outbox_waiting(0, 10).await.unwrap();
     let row = &rows[0].row;
     assert_eq!(row.id.to_string(), "0198c5a2-d3e4-7f00-a1b2-c3d4e5f60718");
@@ -195,6 +199,49 @@ async fn rows_by_hand_are_found(place: &Place) {
     assert!(row.created_at_ms > 1_700_000_000_000);
     let letter = row.letter().unwrap();
     assert_eq!(letter.topic, "orders");
+    by_hand(place, "DELETE FROM outbox").await;
+    assert!(store.outbox_busy().await.unwrap().is_empty());
+    assert_eq!(store.outbox_unpublished().await.unwrap(), (0, 0, 0));
+}
+
+/// Rows of each status, as the second version of the tables had them.
+async fn a_store_of_before_keeps_what_became_of_its_rows(place: &Place) {
+    let target = refinery::Target::Version(2);
+    match place {
+        Place::Folder(folder) => {
+            let mut file = rusqlite::Connection::open(folder.join("store.db")).unwrap();
+            super::super::sqlite::migrations::runner().set_target(target).run(&mut file).unwrap();
+        }
+        Place::Schema { .. } => {
+            let mut client = place.client().await;
+            super::super::postgres::migrations::runner().set_target(target).run_async(&mut client).await.unwrap();
+        }
+    }
+    let ids: Vec<Uuid> = (0..5).map(|_| Uuid::now_v7()).collect();
+    for (status, id) in ids.iter().enumerate() {
+        let id = match place {
+            Place::Folder(_) => format!("x'{}'", id.simple()),
+            Place::Schema { .. } => format!("'{id}'"),
+        };
+        let columns = "shard, id, aggregatetype, aggregateid, type, payload, status, attempts, reason";
+        let reason = if status == 2 { "'too large'" } else { "NULL" };
+        let values =
+            format!("3, {id}, 'order', 'a{status}', 'orders.v1.OrderCreated', x'7b7d', {status}, {status}, {reason}");
+        by_hand(place, &format!("INSERT INTO outbox ({columns}) VALUES ({values})")).await;
+    }
+    let store = place.open().await;
+    for (at, status) in Status::ALL.into_iter().enumerate() {
+        let listed = store.outbox_list(status, (0, 0), 10).await.unwrap();
+        assert_eq!(listed.iter().map(|row| row.row.id).collect::<Vec<_>>(), [ids[at]], "{status:?}");
+        // what is published was no trouble
+        let tries = if status == Status::Published { 0 } else { at as u64 };
+        let reason = (status == Status::Parked).then_some("too large");
+        assert_eq!((listed[0].attempts, listed[0].reason.as_deref()), (tries, reason), "{status:?}");
+    }
+    assert_eq!(waiting(&store, 3).await, [ids[0]]);
+    let new = message("new");
+    put(&store, std::slice::from_ref(&new)).await;
+    assert_eq!(waiting(&store, new.shard()).await.last(), Some(&new.id));
 }
 
 fn handled(messages: &[&str], read: u64, data: &str) -> Handled {

@@ -48,7 +48,7 @@ pub fn rows(place: &Place) -> Vec<Row> {
         false => ("lower(hex(id))", "payload"),
     };
     let rows = place.sql(&format!(
-        "SELECT seq, shard, {id}, aggregatetype, aggregateid, type, {payload}, status, headers FROM outbox ORDER BY seq"
+        "SELECT seq, shard, {id}, aggregatetype, aggregateid, type, {payload}, status, headers FROM outbox_status ORDER BY seq"
     ));
     let row = |row: Vec<String>| {
         let headers: serde_json::Value = serde_json::from_str(&row[8]).unwrap_or_default();

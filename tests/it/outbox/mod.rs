@@ -77,9 +77,9 @@ impl Place {
         )
     }
 
-    /// How many rows are of a status, by its number in the table.
+    /// How many rows are of a status, by its number in the tables.
     pub fn count(&self, status: u8) -> u64 {
-        let count = self.sql(&format!("SELECT count(*) FROM outbox WHERE status = {status}"));
+        let count = self.sql(&format!("SELECT count(*) FROM outbox_status WHERE status = {status}"));
         count[0][0].parse().expect("a count")
     }
 }

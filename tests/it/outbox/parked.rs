@@ -43,7 +43,7 @@ fn depth(place: &Place) -> [u64; 5] {
 }
 
 fn reason(place: &Place, id: Uuid) -> String {
-    place.sql(&format!("SELECT reason FROM outbox WHERE id = {}", place.uuid(id)))[0][0].clone()
+    place.sql(&format!("SELECT reason FROM outbox_status WHERE id = {}", place.uuid(id)))[0][0].clone()
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_topic_that_is_not_there_is_tried_again_and_then_the_row_is_parked() {
     assert_eq!(ended.stderr.matches(&format!("{id} is to be tried again: ")).count(), 4, "{ended:?}");
     assert_eq!(ended.stderr.matches(&format!("{id} is parked: ")).count(), 1, "{ended:?}");
     assert!(reason(&place, id).contains(&place.topic("nowhere")), "{}", reason(&place, id));
-    assert_eq!(place.sql("SELECT attempts FROM outbox WHERE status = 2"), [["5"]]);
+    assert_eq!(place.sql("SELECT attempts FROM outbox_unpublished WHERE status = 2"), [["5"]]);
     // somebody makes it
     kafkalab(["topics", "create", &place.topic("nowhere"), "--brokers", lab()]).run().ok();
     place.outbox(&["retry", &id.to_string()]).run().ok();
