@@ -203,8 +203,7 @@ impl Run<'_> {
         let (mut published, mut waits) = (0, false);
         let (mut backoff, mut trouble) = (Backoff::default(), None);
         while !self.stop.is_cancelled() && source.claim(self.stop).await? {
-            let take = Shard::take(self.store, self.cluster, source.shard(), self.crash);
-            let held = match self.options.within("taking over the publishing", take).await {
+            let held = match Shard::take(self, source.shard()).await {
                 Ok(Some(mut shard)) => {
                     waits = false;
                     let before = published;
@@ -215,6 +214,7 @@ impl Run<'_> {
                     let _ = shard.release().await; // it ends by itself otherwise
                     followed
                 }
+                Ok(None) if self.stop.is_cancelled() => break,
                 Ok(None) => {
                     if !std::mem::replace(&mut waits, true) {
                         (self.tell)(Told::Waits);

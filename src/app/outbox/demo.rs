@@ -11,7 +11,7 @@ use crate::{
         crash::Crash,
         event_sourcing::{OrderError, Orders},
         handler::{self, HandlerError, What},
-        relay::{Batch, Options, RelayError, Shard, Source, Stop, Told, make_topics, prefixed},
+        relay::{Batch, Options, RelayError, Run, Shard, Source, Stop, Told, make_topics, prefixed},
     },
     kafka::{Cluster, Error},
     patterns::{
@@ -200,7 +200,8 @@ impl Demo {
         let (store, options) = (self.orders.store(), Options { prefix: self.prefix.clone(), ..Options::default() });
         let number = crate::patterns::outbox::shard_of(order.as_str());
         let mut source = OutboxShard::alone(store.clone(), number, &options);
-        let Some(mut shard) = Shard::take(store, cluster, source.shard(), &self.crash).await? else {
+        let run = Run { store, cluster, options: &options, crash: &self.crash, stop: &Stop::new(), tell: &|_| () };
+        let Some(mut shard) = Shard::take(&run, source.shard()).await? else {
             return Err(DemoError::Broken("somebody else holds the shard"));
         };
         let records = source.next(shard.lease(), 100).await?;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use super::{LEASE, Outgoing, RelayError};
+use super::{LEASE, Outgoing, RelayError, Run};
 use crate::{
     app::{
         crash::{self, Crash},
@@ -46,17 +46,23 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Takes the shard, if nobody holds it, and fences whoever held it before.
-    pub async fn take(store: &Store, cluster: &Cluster, name: &str, crash: &Crash) -> Result<Option<Self>, RelayError> {
+    /// Takes the shard, if nobody holds it, and fences whoever held it before. None, too, when it is told to stop meanwhile.
+    pub async fn take(run: &Run<'_>, name: &str) -> Result<Option<Self>, RelayError> {
+        let Run { store, cluster, options, crash, stop, .. } = *run;
         // two relays of one process are two owners as well
         let owner = uuid::Uuid::now_v7().to_string();
         let Some(lease) = store.acquire(name, &owner, LEASE).await? else { return Ok(None) };
         let renewed = Instant::now();
-        let outbound = match fence(store, cluster, name).await {
-            Ok(outbound) => outbound,
-            Err(error) => {
-                store.release(&lease).await?; // the next try need not wait for its end
-                return Err(error.into());
+        let fenced = async { Ok(fence(store, cluster, name).await?) };
+        let fenced = tokio::select! {
+            fenced = options.within("taking over the publishing", fenced) => fenced.map(Some),
+            () = stop.cancelled() => Ok(None),
+        };
+        let outbound = match fenced {
+            Ok(Some(outbound)) => outbound,
+            none => {
+                store.release(&lease).await?; // the next try, or whoever comes next, need not wait for its end
+                return none.map(|_| None);
             }
         };
         let (store, cluster, crash) = (store.clone(), cluster.clone(), crash.clone());
