@@ -5,7 +5,7 @@
 //!
 //! - relay: messages of 200 bytes, one to an order, that wait; relayed as `kafkalab outbox relay --once` does it.
 //! - published: the same beside 5 M rows that were published before.
-//! - latency: 200 orders a second; from the commit's answer to the word that the row is published and marked. On PostgreSQL
+//! - latency: 200 orders a second; from the commit's answer to the word that the broker has acknowledged it. On PostgreSQL
 //!   the orders come by a connection of their own, so that the server's NOTIFY is in it.
 //! - handler: records of `orders` through `ReserveStock`: inbox, state and outbox in one transaction.
 

@@ -213,14 +213,6 @@ impl Guide {
 
     /// None: nothing is left to do. Otherwise how long nothing changes that nobody tells of.
     async fn look(&mut self, seen: &mut Option<Instant>) -> Result<Option<Duration>, RelayError> {
-        if seen.is_none_or(|seen| seen.elapsed() > LEASE / 5) {
-            let relays = self.store.relay_is_alive(&self.owner, LEASE).await?;
-            let place = relays.iter().position(|owner| *owner == self.owner).unwrap_or(0) as u64;
-            let share = Share { place, of: relays.len().max(1) as u64 };
-            self.share.send_if_modified(|old| std::mem::replace(old, share) != share);
-            *seen = Some(Instant::now());
-            self.purge_some().await?;
-        }
         let (due, busy) = try_join(self.store.outbox_unblock(), self.store.outbox_busy()).await?;
         let busy: BTreeSet<u64> = busy.into_iter().collect();
         // once more: a row may have been set aside, to be tried again, between the two looks
@@ -233,6 +225,15 @@ impl Guide {
         }
         if is_busy {
             self.polling.found();
+        }
+        // behind what waits, which is on its way by now
+        if seen.is_none_or(|seen| seen.elapsed() > LEASE / 5) {
+            let relays = self.store.relay_is_alive(&self.owner, LEASE).await?;
+            let place = relays.iter().position(|owner| *owner == self.owner).unwrap_or(0) as u64;
+            let share = Share { place, of: relays.len().max(1) as u64 };
+            self.share.send_if_modified(|old| std::mem::replace(old, share) != share);
+            *seen = Some(Instant::now());
+            self.purge_some().await?;
         }
         let pause = self.polling.pause();
         Ok(Some(due.map_or(pause, |due| due.min(pause))))

@@ -170,7 +170,7 @@ impl Options {
 /// What a relay says while it works.
 #[derive(Clone, Debug)]
 pub enum Told<'a> {
-    /// A record is on Kafka; the offset is the broker's own word.
+    /// A record is on Kafka, and the source may not know yet; the offset is the broker's own word.
     Published { record: &'a Outgoing, topic: Arc<str>, partition: i32, offset: Option<i64> },
     /// A row was refused for what it is: parked, or to be tried again.
     SetAside { id: Uuid, reason: String, parked: bool },
@@ -255,10 +255,11 @@ impl Run<'_> {
             polling.found();
             match self.options.within("publishing", shard.publish(&records)).await? {
                 Batch::Published(receipts) => {
+                    self.tell_of(&records, &receipts);
                     self.mark(source, shard).await?;
                     self.crash.here(crash::RELAY_AFTER_MARK);
                     *published += records.len() as u64;
-                    self.tell_of(&records, &receipts);
+                    shard.renew().await?;
                 }
                 Batch::Refused(refusals) => {
                     for told in source.refused(&records, refusals, shard.lease()).await? {

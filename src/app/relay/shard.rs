@@ -1,6 +1,9 @@
 //! A shard that is held: its lease, its fence, and batches as Kafka transactions.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use super::{LEASE, Outgoing, RelayError, Run};
 use crate::{
@@ -73,9 +76,13 @@ impl Shard {
         &self.lease
     }
 
-    /// Keeps the lease while there is nothing to do.
+    /// Keeps the lease, between batches: nothing waits for that then.
     pub async fn renew(&mut self) -> Result<(), RelayError> {
-        if self.renewed.elapsed() > LEASE / 3 {
+        self.renew_after(LEASE / 3).await
+    }
+
+    async fn renew_after(&mut self, age: Duration) -> Result<(), RelayError> {
+        if self.renewed.elapsed() > age {
             self.store.renew(&self.lease, LEASE).await?;
             self.renewed = Instant::now();
         }
@@ -88,7 +95,7 @@ impl Shard {
     /// What is about no record: a broker that is away, a newer holder. The transaction is rolled back then, or will be by
     /// the next holder of the shard; this one is of no use any more.
     pub async fn publish(&mut self, records: &[Outgoing]) -> Result<Batch, RelayError> {
-        self.renew().await?;
+        self.renew_after(LEASE / 2).await?;
         let refused = self.learn_topics(records).await?;
         if !refused.is_empty() {
             return Ok(Batch::Refused(refused));

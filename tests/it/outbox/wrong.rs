@@ -1,12 +1,16 @@
 //! Mistakes, as a stranger makes them: what is wrong, where, and what to do instead. Nothing is written.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use uuid::Uuid;
 
-use super::create;
+use super::{PUBLISHED, create, relay};
 use crate::{
     cli::expect,
     es::{Place, transcript::nobody_listens},
     harness::kafkalab,
+    membership::until,
 };
 
 const MORE: &str = "\nFor more information, try '--help'.\n";
@@ -174,4 +178,27 @@ fn only_what_is_old_enough_is_purged_and_nothing_that_is_not_published() {
     let list = kafkalab(["outbox", "list", "--store", &place.url()]).run().ok();
     assert!(list.text().contains(&parked.to_string()), "{list:?}");
     assert!(list.stderr.starts_with("3 waiting, 1 parked, 1 held; "), "{list:?}");
+}
+
+#[test]
+fn a_relay_removes_what_is_published_and_old_and_nothing_else() {
+    let place = Place::new("tidy");
+    place.take(vec![create("old"), create("new")]);
+    place.insert_row("parked", "orders.v1.OrderCreated", "no JSON", None);
+    place.insert_row("parked", "orders.v1.OrderCreated", "{}", None);
+    place.outbox(&["relay", "--once", "-q"]).run();
+    let hours = 3 * 3_600_000;
+    place.sql(&format!(
+        "UPDATE outbox SET created_at_ms = created_at_ms - {hours} WHERE aggregateid <> 'new' RETURNING seq"
+    ));
+    let mut relay = relay(&place, &["--purge-older-than", "2h"]);
+    until("one that is published", Duration::from_secs(20), || match place.count(PUBLISHED) {
+        1 => Ok(()),
+        count => Err(format!("{count} are left")),
+    });
+    relay.signal(Signal::INT);
+    relay.end();
+    let left = place.sql("SELECT aggregateid FROM outbox ORDER BY aggregateid");
+    assert_eq!(left, [["new"], ["parked"], ["parked"]]);
+    assert_eq!((place.count(super::PARKED), place.count(super::HELD)), (1, 1));
 }
