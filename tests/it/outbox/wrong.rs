@@ -191,7 +191,7 @@ fn a_relay_removes_what_is_published_and_old_and_nothing_else() {
     place.sql(&format!(
         "UPDATE outbox SET created_at_ms = created_at_ms - {hours} WHERE aggregateid <> 'new' RETURNING seq"
     ));
-    let mut relay = relay(&place, &["--purge-older-than", "2h"]);
+    let mut relay = relay(&place, &["--purge-older-than", "120m"]);
     until("one that is published", Duration::from_secs(20), || match place.count(PUBLISHED) {
         1 => Ok(()),
         count => Err(format!("{count} are left")),
