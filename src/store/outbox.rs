@@ -212,17 +212,20 @@ const LIST_PUBLISHED: &str = "
         reason, NULL
     FROM outbox_status WHERE status = 1 AND (shard, seq) > ($1, $2) ORDER BY shard, seq LIMIT $3";
 const DEPTH: &str = "
-    SELECT status, count(*), min(created_at_ms) FROM outbox_status WHERE status <> 1 GROUP BY status
+    SELECT u.status, count(*), min((SELECT o.created_at_ms FROM outbox o WHERE o.shard = u.shard AND o.seq = u.seq))
+    FROM outbox_unpublished u GROUP BY u.status
     UNION ALL
     SELECT 1, (SELECT count(*) FROM outbox) - (SELECT count(*) FROM outbox_unpublished), NULL";
 const UNPUBLISHED: &str = "
     SELECT (SELECT count(*) FROM outbox_unpublished WHERE status = 0),
            (SELECT count(*) FROM outbox_unpublished WHERE status = 2),
            (SELECT count(*) FROM outbox_unpublished WHERE status = 3)";
-// The outbox and what is known of a row change together: what is not published is not taken for it.
+// The outbox and what is known of a row change together: what is not published is not taken for it. Row by row, so that it
+// ends with the last one that goes.
 const PURGE: [&str; 2] = [
-    "DELETE FROM outbox WHERE (shard, seq) IN (SELECT shard, seq FROM outbox_status WHERE status = $1 AND
-        created_at_ms <= now_ms() - $2 LIMIT 20000) RETURNING seq",
+    "DELETE FROM outbox WHERE (shard, seq) IN (SELECT o.shard, o.seq FROM outbox o
+        WHERE o.created_at_ms <= now_ms() - $2 AND coalesce((SELECT u.status FROM outbox_unpublished u
+            WHERE u.status IN (0, 2, 3, 4) AND u.shard = o.shard AND u.seq = o.seq), 1) = $1 LIMIT 20000) RETURNING seq",
     "DELETE FROM inbox WHERE (consumer_id, message_id) IN (SELECT consumer_id, message_id FROM inbox
         WHERE received_at_ms <= now_ms() - $1 LIMIT 20000) RETURNING message_id",
 ];

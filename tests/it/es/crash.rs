@@ -218,7 +218,7 @@ fn a_publisher_that_is_stopped_beyond_its_lease_sends_nothing_old_when_it_goes_o
     let mut stopped = publisher(&place, &["--json"]);
     // in the middle of it
     stopped.until_stdout_has("\"position\":20,");
-    stopped.signal(Signal::STOP);
+    place.stop(&stopped);
     let next = place.es(&["publish", "--once", "--batch", "100"]).deadline(TAKEOVER).run().ok();
     assert!(published(&next) > 0, "{next:?}");
     assert!(next.stderr.contains("another publisher holds the lease; waiting for it\n"), "{next:?}");

@@ -35,7 +35,7 @@ fn a_store_of_a_newer_schema_is_left_alone() {
     );
     let said = format!(
         "error: opening the store: {} was made by a newer kafkalab: its schema is version 99, this kafkalab knows \
-         versions up to 2. Use the newer kafkalab, or name another store\n",
+         versions up to 3. Use the newer kafkalab, or name another store\n",
         place.shown()
     );
     for command in [&["state", "o"][..], &["pay", "o"], &["create", "--price", "USD:1"], &["publish", "--once"], &[]] {
