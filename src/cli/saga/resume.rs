@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     app::{
-        saga::{Place, Services, Told, list, load, prepare, retry as retry_parked, serve, until_over},
-        sagas::{Saga, order::ORDER_SAGA},
+        saga::{Place, Services, Told, check, list, load, prepare, retry as retry_parked, serve, until_over},
+        sagas::Saga,
     },
     cli::{exit::Exit, narrator::Narrator, pattern::Options, session::Session, stdout, words::counted},
 };
@@ -45,7 +45,7 @@ pub async fn resume(args: Resume, options: &Options, session: &Session) -> Resul
         None => open(&store).await?,
     };
     for saga in &sagas {
-        ORDER_SAGA.check(saga)?;
+        check(saga)?;
     }
     finish(sagas.into_iter().map(|saga| saga.id).collect(), options, session).await
 }
