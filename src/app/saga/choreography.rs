@@ -12,6 +12,7 @@ use crate::{
             orchestrator::CRASH_POINTS,
             order::PARTICIPANTS,
             participant::Kept,
+            service::Service,
         },
     },
     store::{Handled, HandledError, StateWrite, Store},
@@ -45,29 +46,31 @@ pub async fn start(store: &Store, sagas: &[NewSaga]) -> Result<(), SagaError> {
 
 /// Those of these that are choreographed, each with the version of its order.
 pub(super) async fn gather(store: &Store, ids: Vec<String>) -> Result<HashMap<String, (u64, Saga)>, SagaError> {
-    let shelves = shelves(store, ids).await?;
-    let kept = |nth: usize, id: &str| shelves[nth].get(id).map(|(_, kept): &(u64, Kept)| kept);
-    let orders = shelves[0].iter();
-    let sagas = orders.filter_map(|(id, (version, _))| {
-        let saga = gathered(id, [kept(0, id), kept(1, id), kept(2, id)])?;
-        Some((id.clone(), (*version, saga)))
+    let [(_, order), (_, payment), (_, shipping)] = PARTICIPANTS;
+    let mut orders = shelf(store, order, ids).await?;
+    orders.retain(|_, (_, kept)| kept.flow.is_some());
+    let ids: Vec<String> = orders.keys().cloned().collect();
+    let charges = shelf(store, payment, ids.clone()).await?;
+    let parcels = shelf(store, shipping, ids).await?;
+    let sagas = orders.into_iter().filter_map(|(id, (version, order))| {
+        let of = |shelf: &Shelf| shelf.get(&id).map(|(_, kept)| kept.clone());
+        let saga = gathered(&id, [Some(&order), of(&charges).as_ref(), of(&parcels).as_ref()])?;
+        Some((id, (version, saga)))
     });
     Ok(sagas.collect())
 }
 
-/// What the services keep of these, in the order of their steps.
-async fn shelves(store: &Store, ids: Vec<String>) -> Result<[Shelf; 3], SagaError> {
-    let mut shelves: [Shelf; 3] = Default::default();
+/// What a service keeps of these.
+async fn shelf(store: &Store, service: Service, ids: Vec<String>) -> Result<Shelf, SagaError> {
+    let mut shelf = Shelf::new();
     if ids.is_empty() {
-        return Ok(shelves);
+        return Ok(shelf);
     }
-    for (shelf, (_, service)) in shelves.iter_mut().zip(PARTICIPANTS) {
-        for (id, (version, json)) in store.states(service.asked.keeps, ids.clone()).await? {
-            let kept = serde_json::from_slice(&json).map_err(|error| unreadable(&id, &error))?;
-            shelf.insert(id, (version, kept));
-        }
+    for (id, (version, json)) in store.states(service.asked.keeps, ids).await? {
+        let kept = serde_json::from_slice(&json).map_err(|error| unreadable(&id, &error))?;
+        shelf.insert(id, (version, kept));
     }
-    Ok(shelves)
+    Ok(shelf)
 }
 
 /// At most `limit` choreographed sagas in the order of their ids, after that one, none behind `last`.
@@ -93,8 +96,9 @@ pub(super) async fn page(store: &Store, after: &str, last: Option<&str>, limit: 
 pub(super) async fn retry(store: &Store, id: &str) -> Result<(), SagaError> {
     loop {
         let mut handled = Handled { consumer: "saga-retry".to_owned(), ..Handled::default() };
-        for (shelf, (_, service)) in shelves(store, vec![id.to_owned()]).await?.into_iter().zip(PARTICIPANTS) {
-            let Some((version, kept)) = shelf.into_iter().next().map(|(_, found)| found) else { continue };
+        for (_, service) in PARTICIPANTS {
+            let found = shelf(store, service, vec![id.to_owned()]).await?.remove(id);
+            let Some((version, kept)) = found else { continue };
             let Some(Effects { state, timer, messages }) = service.reacts.retry(kept)? else { continue };
             let entity = Entity { kind: service.asked.keeps, id: id.to_owned() };
             let data = state.unwrap_or_default();
