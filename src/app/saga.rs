@@ -9,7 +9,10 @@
 
 mod choreography;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
@@ -396,19 +399,25 @@ async fn settled(store: &Store, ids: &[String], stop: &Stop) -> Result<(), SagaE
 }
 
 async fn is_any_locked(store: &Store, ids: &[String]) -> Result<bool, SagaError> {
-    let some: Vec<String> = ids.iter().rev().take(1000).cloned().collect();
-    let sagas = find(store, some.clone()).await?;
-    for (_, service) in PARTICIPANTS {
-        for (id, (_, json)) in store.states(service.asked.keeps, some.clone()).await? {
+    let sagas = find(store, ids.iter().rev().take(1000).cloned().collect()).await?;
+    Ok(!locked(store, sagas.values().map(|(_, saga)| saga)).await?.is_empty())
+}
+
+/// Those of these that have completed, and whose services have not all heard of it: one still has a lock on.
+pub async fn locked<'a>(store: &Store, sagas: impl Iterator<Item = &'a Saga>) -> Result<HashSet<String>, SagaError> {
+    let completed = sagas.filter(|saga| saga.status == Status::Completed).map(|saga| saga.id.clone());
+    let completed: Vec<String> = completed.collect();
+    let mut locked = HashSet::new();
+    for (_, service) in PARTICIPANTS.into_iter().filter(|_| !completed.is_empty()) {
+        for (id, (_, json)) in store.states(service.asked.keeps, completed.clone()).await? {
             let kept: Kept = serde_json::from_slice(&json).map_err(|error| unreadable(&id, &error))?;
-            let has_completed = sagas.get(&id).is_some_and(|(_, saga)| saga.status == Status::Completed);
-            if has_completed && kept.status == Doing::Pending {
-                return Ok(true);
+            if kept.status == Doing::Pending {
+                locked.insert(id);
             }
         }
     }
-    Ok(false)
+    Ok(locked)
 }
 
-/// So long the services are given to hear that a saga has ended.
-const SETTLED: Duration = Duration::from_secs(10);
+/// So long the services are given to hear that a saga has ended: longer than a member that died is waited for.
+const SETTLED: Duration = Duration::from_secs(30);

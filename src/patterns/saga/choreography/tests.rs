@@ -164,10 +164,10 @@ fn what_is_parked_lets_the_earlier_ones_run_and_is_tried_once_more() {
     let mut world = run(3, FaultKind::Declined, 5);
     assert_eq!(world.saga().status, Status::Parked);
     assert!(world.names().contains(&"PaymentRefundFailed"), "{:?}", world.names());
-    for service in 0..2 {
+    for (service, rules) in SERVICES.iter().enumerate().take(2) {
         let mut kept = world.kept(service).unwrap();
         kept.data["fault"]["compensation_fails"] = json!(0);
-        let effects = SERVICES[service].retry(kept).unwrap().expect("something to try");
+        let effects = rules.retry(kept).unwrap().expect("something to try");
         world.take(service, effects);
     }
     world.run(&[]);
