@@ -85,6 +85,15 @@ soak-postgres:
         dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
         cargo test --locked --release --test it -- --include-ignored {{ es_tests }} outbox:: saga::
 
+# The saga's matrix on Apache Kafka, with SQLite and then PostgreSQL: 3 steps, 6 faults, 2 styles, no crash and kill -9 at each crash point
+[group('check')]
+saga-matrix:
+    KAFKALAB_SOAK=1 dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        cargo test --locked --test it saga::matrix::killed -- --include-ignored --nocapture
+    KAFKALAB_SOAK=1 dev/postgres/postgres.sh run --set max_connections=400 --env KAFKALAB_TEST_POSTGRES -- \
+        dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        cargo test --locked --test it saga::matrix::killed -- --include-ignored --nocapture
+
 # Format, clippy, and the dependency tree; `cargo fmt` and `cargo clippy --fix` mend what they can
 [group('check')]
 lint:

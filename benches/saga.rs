@@ -20,7 +20,7 @@ use kafkalab::{
         handler,
         order::OrderId,
         relay::{self, Stop},
-        saga::{NewSaga, Place, Services, Told, prepare, serve, start},
+        saga::{NewSaga, Place, Services, Style, Told, prepare, serve, start},
     },
     kafka::{Cluster, ConnectOptions},
     store::StoreUrl,
@@ -74,7 +74,7 @@ async fn measure(name: &str, url: &StoreUrl, brokers: &str, size: &Size) {
         for nth in 0..size.alone + 10 {
             let one = sagas(1);
             let began = Instant::now();
-            start(&store, &one).await.expect("started");
+            start(&store, Style::Orchestration, &one).await.expect("started");
             end_of(ends).await;
             if nth >= 10 {
                 took.push(began.elapsed());
@@ -89,7 +89,7 @@ async fn measure(name: &str, url: &StoreUrl, brokers: &str, size: &Size) {
     let (whole, each) = during(&store, &cluster, &prefix, &mut ears, async |ends| {
         let (began, mut started) = (Instant::now(), HashMap::new());
         for some in sagas(size.many).chunks(BATCH) {
-            start(&store, some).await.expect("started");
+            start(&store, Style::Orchestration, some).await.expect("started");
             started.extend(some.iter().map(|saga| (saga.order_id.to_string(), Instant::now())));
         }
         let mut each = Vec::new();
@@ -111,7 +111,7 @@ async fn measure(name: &str, url: &StoreUrl, brokers: &str, size: &Size) {
     );
 
     for some in sagas(size.open).chunks(BATCH) {
-        start(&store, some).await.expect("started");
+        start(&store, Style::Orchestration, some).await.expect("started");
     }
     let began = Instant::now();
     let mut ears = Ears::default();

@@ -7,7 +7,12 @@
 //!
 //! The rules are in [`crate::patterns::saga`]. All that is here is started together by `saga run`, or each part by itself.
 
-use std::{collections::HashMap, time::Duration};
+mod choreography;
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -25,14 +30,25 @@ use crate::{
         money::Money,
         order::{OrderId, ProductId, UserId},
         saga::{
-            Changed, Patience, Saga,
+            Changed, Patience, Saga, Status, StepStatus,
+            choreography::CHOREOGRAPHY,
             orchestrator::{Orchestrator, SAGA},
             order::{ORDER_SAGA, PARTICIPANTS, TOPICS},
-            participant::{Fault, Kept, Participant},
+            participant::{Doing, Fault, Kept},
+            service::Service,
         },
     },
     store::{Handled, HandledError, StateWrite, Store, StoreError},
 };
+
+/// Who knows what comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// One place, which sends commands and waits for replies.
+    Orchestration,
+    /// Nobody: each service reacts to the events of the others.
+    Choreography,
+}
 
 /// The orchestrator of the order saga.
 pub const ORCHESTRATOR: Orchestrator = Orchestrator(&ORDER_SAGA);
@@ -58,7 +74,10 @@ pub enum SagaError {
     #[error("saga {0} is there already")]
     Exists(String),
     #[error("saga {id} is {status}: only a parked compensation can be tried again")]
-    NotParked { id: String, status: crate::patterns::saga::Status },
+    NotParked { id: String, status: Status },
+    /// Nobody keeps the deadline of an order that its service does not know.
+    #[error("the order service has not taken order {0} in time")]
+    NotTaken(String),
     #[error(transparent)]
     Changed(#[from] Changed),
     #[error("saga {id} is unreadable: {cause}")]
@@ -85,7 +104,14 @@ impl NewSaga {
 ///
 /// # Errors
 /// [`SagaError::Exists`] where one of them is there; none is started then.
-pub async fn start(store: &Store, sagas: &[NewSaga]) -> Result<(), SagaError> {
+pub async fn start(store: &Store, style: Style, sagas: &[NewSaga]) -> Result<(), SagaError> {
+    if style == Style::Choreography {
+        return choreography::start(store, sagas).await;
+    }
+    let ids = sagas.iter().map(|saga| saga.order_id.to_string()).collect();
+    if let Some(id) = choreography::gather(store, ids).await?.into_keys().next() {
+        return Err(SagaError::Exists(id));
+    }
     let of = |saga: &NewSaga| {
         let id = saga.order_id.as_str();
         Ok((id.to_owned(), ORCHESTRATOR.start(id, saga.data(), saga.patience)?))
@@ -115,19 +141,66 @@ pub async fn begin(store: &Store, by: &Orchestrator, sagas: Vec<(String, Effects
 
 /// A saga, with its version in the store.
 pub async fn load(store: &Store, id: &str) -> Result<(u64, Saga), SagaError> {
-    let mut found = store.states(SAGA, vec![id.to_owned()]).await?;
-    let (version, json) = found.remove(id).ok_or_else(|| SagaError::Unknown(id.to_owned()))?;
-    Ok((version, read(id, &json)?))
+    find(store, vec![id.to_owned()]).await?.remove(id).ok_or_else(|| SagaError::Unknown(id.to_owned()))
+}
+
+/// These, of either style; one that is not there is absent.
+async fn find(store: &Store, ids: Vec<String>) -> Result<HashMap<String, (u64, Saga)>, SagaError> {
+    let mut found = HashMap::new();
+    for (id, (version, json)) in store.states(SAGA, ids.clone()).await? {
+        let saga = read(&id, &json)?;
+        found.insert(id, (version, saga));
+    }
+    let others = ids.into_iter().filter(|id| !found.contains_key(id)).collect();
+    found.extend(choreography::gather(store, others).await?);
+    Ok(found)
 }
 
 fn read(id: &str, json: &[u8]) -> Result<Saga, SagaError> {
-    serde_json::from_slice(json).map_err(|error| SagaError::Unreadable { id: id.to_owned(), cause: error.to_string() })
+    serde_json::from_slice(json).map_err(|error| unreadable(id, &error))
+}
+
+fn unreadable(id: &str, error: &serde_json::Error) -> SagaError {
+    SagaError::Unreadable { id: id.to_owned(), cause: error.to_string() }
+}
+
+/// Whether the order service has taken these choreographed orders.
+///
+/// # Errors
+/// [`SagaError::NotTaken`] with the first one.
+pub async fn taken(store: &Store, ids: &[String]) -> Result<(), SagaError> {
+    for ids in ids.chunks(1000) {
+        let found = choreography::gather(store, ids.to_vec()).await?;
+        let is_open = |saga: &Saga| saga.steps.first() == Some(&StepStatus::Asked);
+        if let Some((id, _)) = found.into_iter().find(|(_, (_, saga))| is_open(saga)) {
+            return Err(SagaError::NotTaken(id));
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody has all of it in one place.
+pub fn is_choreographed(saga: &Saga) -> bool {
+    saga.definition == CHOREOGRAPHY
+}
+
+/// A saga that this program knows how to finish.
+///
+/// # Errors
+/// One that was begun by another list of steps.
+pub fn check(saga: &Saga) -> Result<(), Changed> {
+    if is_choreographed(saga) { Ok(()) } else { ORDER_SAGA.check(saga) }
 }
 
 /// At most `limit` sagas in the order of their ids, after that one.
 pub async fn list(store: &Store, after: &str, limit: usize) -> Result<Vec<Saga>, SagaError> {
     let page = store.states_of(SAGA, after, limit).await?;
-    page.iter().map(|(id, (_, json))| read(id, json)).collect()
+    let mut sagas = page.iter().map(|(id, (_, json))| read(id, json)).collect::<Result<Vec<_>, _>>()?;
+    let last = sagas.last().filter(|_| sagas.len() == limit).map(|saga| saga.id.clone());
+    sagas.extend(choreography::page(store, after, last.as_deref(), limit).await?);
+    sagas.sort_by(|a, b| a.id.cmp(&b.id));
+    sagas.truncate(limit);
+    Ok(sagas)
 }
 
 /// A parked compensation, once more.
@@ -137,9 +210,12 @@ pub async fn list(store: &Store, after: &str, limit: usize) -> Result<Vec<Saga>,
 pub async fn retry(store: &Store, id: &str) -> Result<(), SagaError> {
     loop {
         let (version, saga) = load(store, id).await?;
-        ORDER_SAGA.check(&saga)?;
-        if saga.status != crate::patterns::saga::Status::Parked {
+        check(&saga)?;
+        if saga.status != Status::Parked {
             return Err(SagaError::NotParked { id: id.to_owned(), status: saga.status });
+        }
+        if is_choreographed(&saga) {
+            return choreography::retry(store, id).await;
         }
         let Effects { state, timer, messages } = ORCHESTRATOR.retry(saga)?;
         let entity = Entity { kind: SAGA, id: id.to_owned() };
@@ -157,13 +233,10 @@ pub async fn retry(store: &Store, id: &str) -> Result<(), SagaError> {
 /// What the services have of a saga: by what they keep.
 pub async fn effects(store: &Store, id: &str) -> Result<Vec<(&'static str, Option<Kept>)>, SagaError> {
     let mut all = Vec::new();
-    for (_, participant) in PARTICIPANTS {
-        let found = store.states(participant.keeps, vec![id.to_owned()]).await?.remove(id);
-        let kept = found.map(|(_, json)| {
-            serde_json::from_slice(&json)
-                .map_err(|error| SagaError::Unreadable { id: id.to_owned(), cause: error.to_string() })
-        });
-        all.push((participant.keeps, kept.transpose()?));
+    for (_, service) in PARTICIPANTS {
+        let found = store.states(service.asked.keeps, vec![id.to_owned()]).await?.remove(id);
+        let kept = found.map(|(_, json)| serde_json::from_slice(&json).map_err(|error| unreadable(id, &error)));
+        all.push((service.asked.keeps, kept.transpose()?));
     }
     Ok(all)
 }
@@ -172,7 +245,7 @@ pub async fn effects(store: &Store, id: &str) -> Result<Vec<(&'static str, Optio
 #[derive(Clone, Debug, Default)]
 pub struct Services {
     pub orchestrator: bool,
-    pub participants: Vec<Participant>,
+    pub participants: Vec<Service>,
     pub relay: bool,
     /// See [`handler::Options::instance`].
     pub instance: Option<String>,
@@ -183,7 +256,7 @@ impl Services {
     pub fn all() -> Self {
         Self {
             orchestrator: true,
-            participants: PARTICIPANTS.map(|(_, participant)| participant).to_vec(),
+            participants: PARTICIPANTS.map(|(_, service)| service).to_vec(),
             relay: true,
             instance: None,
         }
@@ -295,14 +368,14 @@ pub async fn until_over(store: &Store, ids: &[String], stop: &Stop) -> Result<Op
     while over.len() < ids.len() {
         // whoever waits for the first of them need not read all the others each time
         let next = &ids[over.len()..ids.len().min(over.len() + PAGE)];
-        let mut sagas = match store.states(SAGA, next.to_vec()).await {
+        let mut sagas = match find(store, next.to_vec()).await {
             Ok(sagas) => sagas,
-            Err(error) if error.is_transient() => HashMap::new(),
-            Err(error) => return Err(error.into()),
+            Err(SagaError::Store(error)) if error.is_transient() => HashMap::new(),
+            Err(error) => return Err(error),
         };
         let before = over.len();
         for id in next {
-            let saga = sagas.remove(id).map(|(_, json)| read(id, &json)).transpose()?;
+            let saga = sagas.remove(id).map(|(_, saga)| saga);
             let Some(saga) = saga.filter(|saga| saga.status.is_over()) else { break };
             over.push(saga);
         }
@@ -339,21 +412,25 @@ async fn settled(store: &Store, ids: &[String], stop: &Stop) -> Result<(), SagaE
 }
 
 async fn is_any_locked(store: &Store, ids: &[String]) -> Result<bool, SagaError> {
-    let some: Vec<String> = ids.iter().rev().take(PAGE).cloned().collect();
-    let sagas = store.states(SAGA, some.clone()).await?;
-    for (_, participant) in PARTICIPANTS {
-        for (id, (_, json)) in store.states(participant.keeps, some.clone()).await? {
-            let cause = |error: serde_json::Error| SagaError::Unreadable { id: id.clone(), cause: error.to_string() };
-            let kept: Kept = serde_json::from_slice(&json).map_err(cause)?;
-            let Some((_, saga)) = sagas.get(&id) else { continue };
-            let has_completed = read(&id, saga)?.status == crate::patterns::saga::Status::Completed;
-            if has_completed && kept.status == crate::patterns::saga::participant::Doing::Pending {
-                return Ok(true);
+    let sagas = find(store, ids.iter().rev().take(PAGE).cloned().collect()).await?;
+    Ok(!locked(store, sagas.values().map(|(_, saga)| saga)).await?.is_empty())
+}
+
+/// Those of these that have completed, and whose services have not all heard of it: one still has a lock on.
+pub async fn locked<'a>(store: &Store, sagas: impl Iterator<Item = &'a Saga>) -> Result<HashSet<String>, SagaError> {
+    let completed = sagas.filter(|saga| saga.status == Status::Completed).map(|saga| saga.id.clone());
+    let completed: Vec<String> = completed.collect();
+    let mut locked = HashSet::new();
+    for (_, service) in PARTICIPANTS.into_iter().filter(|_| !completed.is_empty()) {
+        for (id, (_, json)) in store.states(service.asked.keeps, completed.clone()).await? {
+            let kept: Kept = serde_json::from_slice(&json).map_err(|error| unreadable(&id, &error))?;
+            if kept.status == Doing::Pending {
+                locked.insert(id);
             }
         }
     }
-    Ok(false)
+    Ok(locked)
 }
 
-/// So long the services are given to hear that a saga has ended.
-const SETTLED: Duration = Duration::from_secs(10);
+/// So long the services are given to hear that a saga has ended: longer than a member that died is waited for.
+const SETTLED: Duration = Duration::from_secs(30);

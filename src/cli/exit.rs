@@ -8,7 +8,7 @@ use color_eyre::{
 };
 
 use super::{escape, security, stderr, terminal::Terminal};
-use crate::app::Error;
+use crate::app::{Error, saga::SagaError};
 
 /// Exit codes, as every `--help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,9 @@ pub fn code(report: &Report) -> Exit {
         }
         if cause.is::<Usage>() || cause.is::<super::config::ConfigError>() {
             return Exit::USAGE;
+        }
+        if let Some(SagaError::NotTaken(_)) = cause.downcast_ref() {
+            return Exit::TIMED_OUT;
         }
         match cause.downcast_ref::<Error>() {
             Some(Error::Invalid(_)) => return Exit::USAGE,

@@ -26,6 +26,7 @@ Examples:
   kafkalab saga run                        an order is created, paid and shipped
   kafkalab saga run --fail-at 2            the payment is declined, the order is cancelled
   kafkalab saga run --fail-at 2 --fault timeout
+  kafkalab saga run --style choreography   the same without an orchestrator
   kafkalab saga show ID                    what happened, a line a message
 
 Exit codes: 0 ended as its definition says (completed, or fully compensated), 1 failed, 2 wrong usage,
@@ -65,6 +66,9 @@ fn explained(error: SagaError) -> Report {
         SagaError::Unknown(_) => "`kafkalab saga list` shows what there is",
         SagaError::Exists(_) => "`kafkalab saga show` shows it; another --order begins another one",
         SagaError::NotParked { .. } => "`kafkalab saga resume` finishes what is open",
+        SagaError::NotTaken(_) => {
+            "is `kafkalab saga participant order` running on this store? `kafkalab saga resume` finishes what is open"
+        }
         _ => return error.into(),
     };
     Report::new(error).suggestion(hint)

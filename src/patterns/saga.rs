@@ -25,6 +25,8 @@
 //! its state is a row, its commands go through the outbox, its replies come through the inbox. What happens to a saga is the
 //! pure function of this file, `(state, message or time-out) -> (state, commands)`.
 //!
+//! *Choreography* ([`choreography`]): nobody knows the list; each service reacts to the events of the others.
+//!
 //! # What can go wrong
 //!
 //! | what | and what is done |
@@ -52,9 +54,11 @@
 //! [`inbox`](super::inbox) and [`outbox`](super::outbox), on which it stands. Hector Garcia-Molina and Kenneth Salem, *Sagas*
 //! (1987); Chris Richardson, *Microservices Patterns*, chapter 4 (the kinds of steps, the semantic lock).
 
+pub mod choreography;
 pub mod orchestrator;
 pub mod order;
 pub mod participant;
+pub mod service;
 
 use std::{fmt, time::Duration};
 
@@ -98,6 +102,11 @@ pub const COMPENSATION_ATTEMPTS: u32 = 5;
 /// Before a command is sent again; doubled each time.
 const AGAIN: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Before the next attempt, after so many.
+fn pause(attempts: u32) -> Duration {
+    (AGAIN * 2_u32.saturating_pow(attempts.saturating_sub(1))).min(LONGEST_PAUSE)
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -414,9 +423,17 @@ impl Move<'_> {
     fn pause(mut self, status: StepStatus) -> Transition {
         let at = self.saga.at;
         self.saga.steps[at] = status;
-        let pause = AGAIN * 2_u32.saturating_pow(self.saga.attempts.saturating_sub(1));
-        self.timer = Some(pause.min(LONGEST_PAUSE));
+        self.timer = Some(pause(self.saga.attempts));
         self.still()
+    }
+
+    /// Nobody is asked just now: what failed is tried again behind a pause.
+    fn is_pausing(&self) -> bool {
+        match self.saga.steps[self.saga.at] {
+            StepStatus::Open => self.saga.status == Status::Running,
+            StepStatus::Done | StepStatus::Unknown => self.saga.status == Status::Compensating,
+            _ => false,
+        }
     }
 
     // --- backward
@@ -479,7 +496,8 @@ impl Move<'_> {
         self.still()
     }
 
-    /// Late, twice, or of somebody who was never asked. What was waited for is still waited for, with a new time-out.
+    /// Late, twice, or of somebody who was never asked. What was waited for is still waited for, with a new time-out; a pause
+    /// begins anew, and is as short as it was.
     fn ignored(mut self, step: usize, outcome: &Outcome) -> Transition {
         let what = match outcome {
             Outcome::Completed => "SagaStepCompleted",
@@ -489,7 +507,7 @@ impl Move<'_> {
         };
         self.saga.log.push(Entry { what: what.to_owned(), step: Some(step), note: Some("ignored".to_owned()) });
         if !self.saga.status.is_over() {
-            self.timer = Some(self.timeout());
+            self.timer = Some(if self.is_pausing() { pause(self.saga.attempts) } else { self.timeout() });
         }
         self.still()
     }

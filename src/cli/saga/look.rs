@@ -6,8 +6,8 @@ use serde_json::json;
 use super::{explained, steps::word};
 use crate::{
     app::{
-        saga::{effects, list as sagas, load},
-        sagas::{StepStatus, order::ORDER_SAGA},
+        saga::{effects, is_choreographed, list as sagas, load},
+        sagas::{Saga, StepStatus, order::ORDER_SAGA},
     },
     cli::{
         escape,
@@ -50,7 +50,8 @@ pub async fn list(args: List, options: &Options, session: &Session) -> Result<Ex
     if options.json {
         for saga in &shown {
             stdout::json(&json!({
-                "schema_version": 1, "saga_id": saga.id, "status": saga.status, "steps": saga.steps, "reason": saga.reason,
+                "schema_version": 1, "saga_id": saga.id, "style": style(saga), "status": saga.status, "steps": saga.steps,
+                "reason": saga.reason,
             }))?;
         }
         return Ok(Exit::OK);
@@ -59,12 +60,14 @@ pub async fn list(args: List, options: &Options, session: &Session) -> Result<Ex
         session.say("no sagas; `kafkalab saga run --store URL` runs one");
         return Ok(Exit::OK);
     }
-    let mut table = Table::new(&[text("SAGA"), text("STATUS"), number("DONE"), text("AT"), text("REASON")]);
+    let mut table =
+        Table::new(&[text("SAGA"), text("STYLE"), text("STATUS"), number("DONE"), text("AT"), text("REASON")]);
     for saga in &shown {
         let done = saga.steps.iter().filter(|step| **step == StepStatus::Done).count();
         let at = ORDER_SAGA.steps.get(saga.at).filter(|_| !saga.status.is_over()).map_or("", |step| step.name);
         let reason = saga.reason.clone().unwrap_or_default();
-        table.row([saga.id.clone(), saga.status.to_string(), done.to_string(), at.to_owned(), reason]);
+        let (status, done) = (saga.status.to_string(), done.to_string());
+        table.row([saga.id.clone(), style(saga).to_owned(), status, done, at.to_owned(), reason]);
     }
     stdout::write(table.render(&session.terminal).as_bytes())?;
     if let Some(last) = found.last().filter(|_| found.len() == args.limit) {
@@ -80,11 +83,19 @@ pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Ex
     if options.json {
         let effects: serde_json::Map<_, _> =
             kept.iter().map(|(keeps, kept)| ((*keeps).to_owned(), json!(kept))).collect();
-        stdout::json(&json!({"schema_version": 1, "version": version, "saga": saga, "effects": effects}))?;
+        let style = style(&saga);
+        stdout::json(&json!({
+            "schema_version": 1, "style": style, "version": version, "saga": saga, "effects": effects,
+        }))?;
         return Ok(Exit::OK);
     }
     let reason = saga.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let mut lines = vec![format!("saga {}: {}{reason}", saga.id, saga.status)];
+    if is_choreographed(&saga) {
+        lines.push(
+            "nobody keeps a log of all of it: gathered from those of the services, causes before effects".to_owned(),
+        );
+    }
     for (entry, nth) in saga.log.iter().zip(1..) {
         let step = entry.step.map_or(String::new(), |step| format!("step {step}"));
         let note = entry.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
@@ -96,4 +107,8 @@ pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Ex
     let text: String = lines.iter().map(|line| format!("{}\n", line.trim_end())).collect();
     stdout::write(escape::text(&text).as_bytes())?;
     Ok(Exit::OK)
+}
+
+fn style(saga: &Saga) -> &'static str {
+    if is_choreographed(saga) { "choreography" } else { "orchestration" }
 }

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     app::{
-        saga::{Place, Services, Told, list, load, prepare, retry as retry_parked, serve, until_over},
-        sagas::{Saga, order::ORDER_SAGA},
+        saga::{Place, Services, Told, check, list, load, locked, prepare, retry as retry_parked, serve, until_over},
+        sagas::Saga,
     },
     cli::{exit::Exit, narrator::Narrator, pattern::Options, session::Session, stdout, words::counted},
 };
@@ -45,7 +45,7 @@ pub async fn resume(args: Resume, options: &Options, session: &Session) -> Resul
         None => open(&store).await?,
     };
     for saga in &sagas {
-        ORDER_SAGA.check(saga)?;
+        check(saga)?;
     }
     finish(sagas.into_iter().map(|saga| saga.id).collect(), options, session).await
 }
@@ -63,7 +63,9 @@ async fn open(store: &crate::app::Store) -> Result<Vec<Saga>> {
         let page = list(store, &after, 1000).await.map_err(explained)?;
         let Some(last) = page.last() else { return Ok(all) };
         after.clone_from(&last.id);
-        all.extend(page.into_iter().filter(|saga| !saga.status.is_over()));
+        // whoever died may have left services that have not heard of the end
+        let locked = locked(store, page.iter()).await.map_err(explained)?;
+        all.extend(page.into_iter().filter(|saga| !saga.status.is_over() || locked.contains(&saga.id)));
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use color_eyre::{Result, eyre::WrapErr};
+use color_eyre::{Report, Result, eyre::WrapErr};
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
@@ -20,10 +20,10 @@ use crate::{
         money::Money,
         order::{OrderId, ProductId, UserId},
         relay::Stop,
-        saga::{NewSaga, Place, Services, prepare, serve, start, until_over},
+        saga::{NewSaga, Place, Services, Style, prepare, serve, start, taken, until_over},
         sagas::{
             Patience, Saga,
-            order::{ORDER_SAGA, PARTICIPANTS},
+            order::{ANSWER, ORDER_SAGA, PARTICIPANTS},
             participant::{Fault, FaultKind},
         },
     },
@@ -47,12 +47,16 @@ use crate::{
 Examples:
   kafkalab saga run
   kafkalab saga run --fail-at 2                      ProcessPayment is declined, CreateOrder compensated
+  kafkalab saga run --style choreography             the same, and nobody knows all steps
   kafkalab saga run --fail-at 3 --fault crash        the service dies, is started again, and the saga completes
   kafkalab saga run --fail-at 3 --compensation-fails 9   a compensation is parked: exit 5
 
 Exit codes: 0 ended as its definition says (completed, or fully compensated), 1 failed, 2 wrong usage,
 3 broker unreachable, 4 timed out, 5 a compensation is parked, 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
+    /// Who knows what comes next: an orchestrator, or (choreography) nobody: each service reacts to the events of the others
+    #[arg(long, value_name = "STYLE", default_value = "orchestration", value_parser = style)]
+    style: Style,
     /// The step at which something goes wrong, from 1: CreateOrder, ProcessPayment, ShipOrder
     #[arg(long, value_name = "N")]
     fail_at: Option<usize>,
@@ -86,6 +90,14 @@ pub struct Args {
 const IMPATIENT: Duration = Duration::from_millis(500);
 /// Sagas that are started in one transaction.
 const BATCH: usize = 500;
+
+fn style(text: &str) -> Result<Style, String> {
+    match text {
+        "orchestration" => Ok(Style::Orchestration),
+        "choreography" => Ok(Style::Choreography),
+        _ => Err("write orchestration or choreography".to_owned()),
+    }
+}
 
 fn fault_kind(text: &str) -> Result<FaultKind, String> {
     let known = FaultKind::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, kind)| kind);
@@ -174,18 +186,34 @@ impl Run<'_> {
         let work = async {
             let began = Instant::now();
             for some in sagas.chunks(BATCH) {
-                start(self.store, some).await.map_err(explained)?;
+                start(self.store, self.args.style, some).await.map_err(explained)?;
                 if let [saga] = sagas {
                     say(Step::Started { saga_id: saga.order_id.to_string() });
                 }
             }
             let ids: Vec<String> = sagas.iter().map(|saga| saga.order_id.to_string()).collect();
-            let over = until_over(self.store, &ids, stop).await.map_err(explained)?;
-            Ok(over.map(|over| (over, began.elapsed())))
+            tokio::select! {
+                over = until_over(self.store, &ids, stop) => {
+                    Ok(over.map_err(explained)?.map(|over| (over, began.elapsed())))
+                }
+                error = self.nobody_takes(&ids) => Err(error),
+            }
         };
         tokio::select! {
             over = work => over,
             failed = dying => failed.map(|()| None),
+        }
+    }
+
+    /// The order service keeps the deadline of a choreography; where it is not there, its customer has one.
+    async fn nobody_takes(&self, ids: &[String]) -> Report {
+        if self.args.style == Style::Orchestration || self.args.participants == "here" {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(self.args.step_timeout.unwrap_or(ANSWER)).await;
+        match taken(self.store, ids).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => explained(error),
         }
     }
 
@@ -194,6 +222,7 @@ impl Run<'_> {
         let Some(name) = self.args.dying() else { return std::future::pending().await };
         for crash in [Some("handler.after-commit"), None] {
             let mut child = self.service(name, crash)?;
+            let _stdin = child.stdin.take(); // waiting for a child would close it
             say(Step::Service { service: name, what: if crash.is_some() { "started" } else { "started again" } });
             tokio::select! {
                 ended = child.wait() => {
@@ -214,13 +243,15 @@ impl Run<'_> {
         let brokers: Vec<String> = self.cluster.bootstrap().iter().map(ToString::to_string).collect();
         let mut command = Command::new(std::env::current_exe()?);
         command
-            .args(["saga", "participant", name, "--no-relay", "--instance-id", name, "-q", "-b"])
+            .args(["saga", "participant", name, "--no-relay", "--while-stdin", "--instance-id", name, "-q", "-b"])
             .arg(brokers.join(","));
         command.env("KAFKALAB_STORE", self.lab.store.with_password()).args(["--topic-prefix", self.prefix]);
+        command.env_remove("KAFKALAB_CRASH_AT"); // that is this process's
         if let Some(crash) = crash {
             command.args(["--crash-at", crash]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn().wrap_err("starting a service")
+        // its stdin ends with this process, however that ends, and then so does the service
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().wrap_err("starting a service")
     }
 }
 
@@ -260,12 +291,12 @@ impl Args {
     }
 
     fn services(&self) -> Services {
-        let mut services = Services::all();
+        let mut services = Services { orchestrator: self.style == Style::Orchestration, ..Services::all() };
         let dying = self.dying();
         services.participants.clear();
         if self.participants == "here" {
             let here = PARTICIPANTS.into_iter().filter(|(name, _)| Some(*name) != dying);
-            services.participants.extend(here.map(|(_, participant)| participant));
+            services.participants.extend(here.map(|(_, service)| service));
         }
         services
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Definition, Kind, Step, orchestrator::EVENTS, participant::Participant};
+use super::{Definition, Kind, Step, choreography, orchestrator::EVENTS, participant::Participant, service::Service};
 
 /// So long an answer is waited for: longer than a rebalance, or a broker that is restarted.
-const ANSWER: Duration = Duration::from_secs(30);
+pub const ANSWER: Duration = Duration::from_secs(30);
 
 const fn step(name: &'static str, participant: &'static str, compensation: &'static str) -> Step {
     Step { name, participant, compensation, kind: Kind::Compensatable, timeout: ANSWER }
@@ -31,12 +31,36 @@ pub const SHIPPING_SERVICE: Participant = Participant {
     topics: &["shipping-commands", "shipping-compensate", EVENTS],
 };
 
-/// By the name that a person gives.
-pub const PARTICIPANTS: [(&str, Participant); 3] =
-    [("order", ORDER_SERVICE), ("payment", PAYMENT_SERVICE), ("shipping", SHIPPING_SERVICE)];
+/// The services, by the name that a person gives.
+pub const PARTICIPANTS: [(&str, Service); 3] = [
+    (
+        "order",
+        Service {
+            asked: ORDER_SERVICE,
+            reacts: choreography::ORDER,
+            topics: &["order-commands", "order-compensate", EVENTS, "payments", "shipments"],
+        },
+    ),
+    (
+        "payment",
+        Service {
+            asked: PAYMENT_SERVICE,
+            reacts: choreography::PAYMENT,
+            topics: &["payment-commands", "payment-compensate", EVENTS, "orders", "shipments"],
+        },
+    ),
+    (
+        "shipping",
+        Service {
+            asked: SHIPPING_SERVICE,
+            reacts: choreography::SHIPPING,
+            topics: &["shipping-commands", "shipping-compensate", EVENTS, "orders", "payments"],
+        },
+    ),
+];
 
-/// All topics of the saga.
-pub const TOPICS: [&str; 7] = [
+/// All topics of the saga, in both styles.
+pub const TOPICS: [&str; 10] = [
     "order-commands",
     "order-compensate",
     "payment-commands",
@@ -44,4 +68,7 @@ pub const TOPICS: [&str; 7] = [
     "shipping-commands",
     "shipping-compensate",
     EVENTS,
+    "orders",
+    "payments",
+    "shipments",
 ];

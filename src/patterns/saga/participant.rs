@@ -16,7 +16,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::orchestrator::{Answer, EVENTS, Order, TYPES};
+use super::{
+    choreography::rules::Flow,
+    orchestrator::{Answer, EVENTS, Order, TYPES},
+};
 use crate::patterns::{
     inbox::{Effects, Entity, Handler, Message, Poison, answer, id_of},
     outbox::NewMessage,
@@ -48,6 +51,9 @@ pub struct Kept {
     /// An answer that is to come late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Late>,
+    /// How far it has come, where nobody asks it: see [`choreography`](super::choreography).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Flow>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -115,7 +121,7 @@ impl FaultKind {
 }
 
 /// Attempts that find it unavailable.
-const UNAVAILABLE: u32 = 2;
+pub(super) const UNAVAILABLE: u32 = 2;
 
 impl Participant {
     fn reply(&self, message: &Message<'_>, nth: usize, what: &str, reply: &Answer) -> Result<NewMessage, Poison> {
@@ -202,7 +208,7 @@ fn effects(kept: &Kept, timer: Option<Duration>, messages: Vec<NewMessage>) -> R
     Ok(Effects { state: Some(serde_json::to_vec(kept).map_err(Poison::new)?), timer, messages })
 }
 
-fn fault(data: &Value) -> Option<Fault> {
+pub(super) fn fault(data: &Value) -> Option<Fault> {
     serde_json::from_value(data.get("fault")?.clone()).ok()
 }
 

@@ -115,6 +115,16 @@ fn who_cannot_work_just_now_is_asked_again() {
 }
 
 #[test]
+fn a_stray_answer_in_a_pause_leaves_it_short() {
+    let busy = Outcome::Failed { reason: "busy".into(), may_pass: true };
+    let run = Run::of(&THREE).reply(1, busy).reply(3, Completed).sends(&[]);
+    assert_eq!(run.1.timer, Some(Duration::from_millis(100)));
+    let run = Run::of(&THREE).reply(1, Completed).reply(2, declined()).reply(1, cannot_undo()).reply(2, Completed);
+    assert_eq!(run.1.timer, Some(Duration::from_millis(100)));
+    assert_eq!(Run::of(&THREE).reply(3, Completed).1.timer, Some(Duration::from_secs(10)), "an answer is waited for");
+}
+
+#[test]
 fn a_compensation_that_keeps_failing_is_parked_and_the_earlier_ones_run() {
     let mut run = Run::of(&THREE).reply(1, Completed).reply(2, Completed).reply(3, declined());
     for attempt in 1..=COMPENSATION_ATTEMPTS {

@@ -1,8 +1,8 @@
 //! Sagas by the real program: every way to fail, and what the services have of it afterwards.
 
 mod chaos;
-mod crash;
 mod faults;
+mod matrix;
 mod services;
 mod sleepers;
 mod transcript;
@@ -18,6 +18,7 @@ use crate::{
 };
 
 const KEEPS: [&str; 3] = ["order", "charge", "parcel"];
+const STYLES: [&str; 2] = ["orchestration", "choreography"];
 const STEPS: [&str; 3] = ["CreateOrder", "ProcessPayment", "ShipOrder"];
 
 /// `kafkalab saga ARGUMENTS` on the place's store and topics.
@@ -34,7 +35,13 @@ struct Shown {
     effects: BTreeMap<String, (String, u64, u64)>,
     /// What was sent and heard, in order.
     log: Vec<(String, Option<u64>)>,
+    /// Steps that were compensated, in order; those apart of which nothing was done.
+    compensated: Vec<u64>,
 }
+
+/// The entry of a log that says that a step is compensated.
+const COMPENSATED: [&str; 5] =
+    ["SagaStepCompensated", "ShipmentCancelled", "PaymentRefunded", "PaymentVoided", "OrderCancelled"];
 
 fn shown(place: &Place, id: &str) -> Shown {
     let json = saga(place, &["show", id, "--json"]).run().ok().text();
@@ -44,13 +51,15 @@ fn shown(place: &Place, id: &str) -> Shown {
         let kept = (text(&kept["status"]), kept["done"].as_u64().unwrap_or(0), kept["undone"].as_u64().unwrap_or(0));
         (keeps.clone(), kept)
     };
+    let log = json["saga"]["log"].as_array().expect("a log");
+    let is_compensation =
+        |entry: &&Value| COMPENSATED.contains(&text(&entry["what"]).as_str()) && entry["note"].is_null();
     Shown {
+        compensated: log.iter().filter(is_compensation).filter_map(|entry| entry["step"].as_u64()).collect(),
         status: text(&json["saga"]["status"]),
         steps: json["saga"]["steps"].as_array().expect("steps").iter().map(text).collect(),
         effects: json["effects"].as_object().expect("effects").iter().map(effect).collect(),
-        log: json["saga"]["log"]
-            .as_array()
-            .expect("a log")
+        log: log
             .iter()
             .filter(|entry| entry["note"] != "ignored") // a reply that came twice, or late
             .map(|entry| (text(&entry["what"]), entry["step"].as_u64()))
@@ -83,11 +92,11 @@ impl Shown {
             }
             other => panic!("{context}: {other} is no end; {:?}", self.log),
         }
-        let compensated = self.log.iter().filter(|(what, _)| what == "SagaStepCompensated");
-        let compensated: Vec<u64> = compensated.filter_map(|(_, step)| *step).collect();
-        assert!(
-            compensated.windows(2).all(|pair| pair[0] > pair[1]),
-            "{context}: in reverse, once each: {compensated:?}"
-        );
+        let in_reverse = self.compensated.windows(2).all(|pair| pair[0] > pair[1]);
+        assert!(in_reverse, "{context}: in reverse, once each: {:?}", self.compensated);
+        for (keeps, step) in KEEPS.iter().zip(1..) {
+            let was_done = self.status == "COMPENSATED" && done(keeps) == (1, 1);
+            assert!(!was_done || self.compensated.contains(&step), "{context}: {keeps} was undone: {:?}", self.log);
+        }
     }
 }

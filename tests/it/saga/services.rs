@@ -18,14 +18,20 @@ fn three_services_in_three_processes_one_of_them_killed_and_started_again() {
         service
     };
     let (mut order, mut payment, mut shipping) = (service("order"), service("payment"), service("shipping"));
-    let run = |id: &str| saga(&place, &["run", "--participants", "external", "--order", id, "-q"]);
-    assert_eq!(run("o-1").run().ok().text(), "o-1 COMPLETED\n");
+    let run = |style: &str, id: &str| {
+        let run = ["run", "--style", style, "--participants", "external", "--order", id, "-q"];
+        let ended = saga(&place, &run).deadline(Duration::from_secs(120)).run().ok();
+        assert_eq!(ended.text(), format!("{id} COMPLETED\n"));
+    };
+    run("orchestration", "o-1");
+    run("choreography", "c-1");
     payment.signal(Signal::KILL);
     payment.end();
     // its leases and its place in the group are its own until they run out
     let mut payment = service("payment");
-    assert_eq!(run("o-2").deadline(Duration::from_secs(120)).run().ok().text(), "o-2 COMPLETED\n");
-    for id in ["o-1", "o-2"] {
+    run("choreography", "c-2");
+    run("orchestration", "o-2");
+    for id in ["o-1", "o-2", "c-1", "c-2"] {
         shown(&place, id).judged(id);
     }
     for service in [&mut order, &mut payment, &mut shipping] {
@@ -45,8 +51,27 @@ fn without_its_service_a_step_runs_out_of_time_and_the_saga_is_compensated() {
     assert_eq!((ended.code(), ended.text().as_str()), (5, "o-1 PARKED\n"), "{ended:?}");
     let shown = shown(&place, "o-1");
     assert_eq!(shown.steps, ["undone", "parked", "open"]);
+    // in a choreography nobody knows who is missing: the order is undone, and it is not known what became of the rest
+    let run =
+        ["run", "--style", "choreography", "--participants", "external", "--order", "c-1", "--step-timeout", "1s"];
+    let ended = saga(&place, &run).arguments(["-q"]).run();
+    assert_eq!((ended.code(), ended.text().as_str()), (5, "c-1 PARKED\n"), "{ended:?}");
+    assert_eq!(super::shown(&place, "c-1").steps, ["undone", "parked", "parked"]);
     order.signal(Signal::TERM);
     assert_eq!(order.end().code(), 143);
+}
+
+#[test]
+fn without_the_order_service_nobody_keeps_the_deadline_but_the_customer() {
+    let place = Place::new("saga-no-order");
+    let run =
+        ["run", "--style", "choreography", "--participants", "external", "--order", "c-1", "--step-timeout", "1s"];
+    let ended = saga(&place, &run).run();
+    assert_eq!(ended.code(), 4, "{ended:?}");
+    assert!(ended.stderr.contains("error: the order service has not taken order c-1 in time\n"), "{ended:?}");
+    // its wish stands
+    assert_eq!(saga(&place, &["resume", "-q"]).run().ok().text(), "c-1 COMPLETED\n");
+    shown(&place, "c-1").judged("resumed");
 }
 
 #[test]

@@ -13,6 +13,8 @@ fn steps_and_faults_that_are_not_there() {
     let ended = saga(&place, &["run", "--fail-at", "1", "--fault", "bored"]).run();
     assert_eq!(ended.code(), 2);
     assert!(ended.stderr.contains("write one of declined, timeout, late-reply, crash"), "{ended:?}");
+    let ended = saga(&place, &["run", "--style", "jazz"]).run();
+    assert!(ended.code() == 2 && ended.stderr.contains("write orchestration or choreography"), "{ended:?}");
     let ended = saga(&place, &["participant", "kitchen"]).run();
     assert!(ended.code() == 2 && ended.stderr.contains("write one of order, payment, shipping"), "{ended:?}");
 }
@@ -32,8 +34,14 @@ fn a_saga_that_is_not_there() {
 fn an_order_that_is_there_is_not_begun_twice() {
     let place = Place::new("saga-twice");
     saga(&place, &["run", "--order", "o-1", "-q"]).run().ok();
-    let ended = saga(&place, &["run", "--order", "o-1", "-q"]).run();
-    assert!(ended.code() == 1 && ended.stderr.contains("error: saga o-1 is there already"), "{ended:?}");
+    saga(&place, &["run", "--style", "choreography", "--order", "c-1", "-q"]).run().ok();
+    for id in ["o-1", "c-1"] {
+        for style in super::STYLES {
+            let ended = saga(&place, &["run", "--style", style, "--order", id, "-q"]).run();
+            let said = format!("error: saga {id} is there already");
+            assert!(ended.code() == 1 && ended.stderr.contains(&said), "{style}: {ended:?}");
+        }
+    }
     let ended = saga(&place, &["retry", "o-1"]).run();
     assert!(ended.stderr.contains("saga o-1 is COMPLETED: only a parked compensation"), "{ended:?}");
 }
