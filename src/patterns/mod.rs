@@ -10,6 +10,7 @@
 //! | [`outbox`] | saved and published, although there is no transaction over both |
 //! | [`inbox`] | handled twice, in effect once: handlers as pure functions |
 //! | [`stock`] | such a handler: reserves what was ordered |
+//! | [`projection`] | read models that are right in any order of events, and after any repeat |
 //! | [`dead_letter`] | what cannot be handled is put aside, and comes back when it can |
 //! | [`saga`] | several services, one process, and the way back |
 //! | [`sample`] | events to play with |
@@ -21,6 +22,7 @@ pub mod inbox;
 pub mod money;
 pub mod order;
 pub mod outbox;
+pub mod projection;
 pub mod saga;
 pub mod sample;
 pub mod stock;

@@ -8,6 +8,7 @@
 //! | `snapshot.rs` | snapshots |
 //! | `outbox.rs` | messages that wait, and what becomes of them |
 //! | `inbox.rs` | what was handled, the states of handlers, and the transaction of a batch |
+//! | `views.rs` | read models: what a batch changes in them, what they answer, building one beside another |
 //! | `sqlite.rs`, `postgres.rs` | the two databases: connections, errors; in their folders `append.rs`: the append's transaction, `read.rs`: reading a page |
 //! | `sql.rs` | small statements, written once for both |
 //! | `url.rs`, `error.rs` | where a store is, and what can go wrong with it |
@@ -31,6 +32,7 @@ mod snapshot;
 mod sql;
 mod sqlite;
 mod url;
+mod views;
 mod writer;
 
 use std::{
@@ -48,6 +50,9 @@ pub use self::{
     lease::Lease,
     outbox::{Depth, Marks, OutboxRow, SetAside, Status},
     url::{StoreUrl, UrlError},
+    views::{
+        Checkpoint, CheckpointRow, OrderRow, Projected, RecentRow, RevenueRow, Tally, Tellings, View, Views, Writer,
+    },
 };
 use self::{
     sql::{Access, Database},
