@@ -1,6 +1,7 @@
 //! The async glue: what a subcommand or a pattern does, without a word printed and without clap.
 
 pub mod consume;
+pub mod cqrs;
 pub mod crash;
 pub mod dead_letters;
 pub mod event_sourcing;
@@ -22,10 +23,10 @@ pub use crate::{
     broker,
     patterns::{
         dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, saga as sagas, sample,
-        stock,
+        projection, stock,
     },
     store::{
-        Depth, OutboxRow, Status as OutboxStatus, Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError,
+        Depth, OrderRow, OutboxRow, RecentRow, RevenueRow, Tally as ModelTally, Status as OutboxStatus, Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError,
     },
 };
 

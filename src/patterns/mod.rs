@@ -14,6 +14,7 @@
 //! | [`dead_letter`] | what cannot be handled is put aside, and comes back when it can |
 //! | [`saga`] | several services, one process, and the way back |
 //! | [`sample`] | events to play with |
+//! | [`traffic`] | commands to play with |
 
 pub mod dead_letter;
 pub mod envelope;
@@ -26,6 +27,7 @@ pub mod projection;
 pub mod saga;
 pub mod sample;
 pub mod stock;
+pub mod traffic;
 
 /// Text of others in our errors: at most `most` characters, and a sign that there was more.
 fn excerpt(text: &str, most: usize) -> String {
