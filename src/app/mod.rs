@@ -22,11 +22,12 @@ pub use crate::kafka::{
 pub use crate::{
     broker,
     patterns::{
-        dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, saga as sagas, sample,
-        projection, stock,
+        dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, projection,
+        saga as sagas, sample, stock,
     },
     store::{
-        Depth, OrderRow, OutboxRow, RecentRow, RevenueRow, Tally as ModelTally, Status as OutboxStatus, Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError,
+        Depth, OrderRow, OutboxRow, RecentRow, RevenueRow, Status as OutboxStatus, Store, StoreError, StoreOptions,
+        StoreUrl, StreamInfo, Tally as ModelTally, UrlError,
     },
 };
 

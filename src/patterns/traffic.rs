@@ -18,7 +18,9 @@
 
 use super::{
     money::Money,
-    order::{CancelOrder, CreateOrder, OrderCommand, OrderId, PayOrder, PaymentId, ProductId, Reason, ShipOrder, UserId},
+    order::{
+        CancelOrder, CreateOrder, OrderCommand, OrderId, PayOrder, PaymentId, ProductId, Reason, ShipOrder, UserId,
+    },
     sample::{CANCEL_REASONS, PRODUCTS, SplitMix64, USERS},
 };
 

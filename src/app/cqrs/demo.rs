@@ -347,13 +347,7 @@ impl Demo {
         Ok(told.users.iter().map(|user| user.orders).sum())
     }
 
-    async fn known(
-        &self,
-        order: &OrderId,
-        status: &str,
-        events: usize,
-        tell: Tell<'_>,
-    ) -> Result<(), DemoError> {
+    async fn known(&self, order: &OrderId, status: &str, events: usize, tell: Tell<'_>) -> Result<(), DemoError> {
         let Some(row) = self.orders.store().view_order(order.as_str()).await? else {
             return Err(DemoError::Broken("the read side does not know an order that it has read"));
         };

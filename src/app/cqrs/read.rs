@@ -12,11 +12,7 @@ use super::{
 use crate::{
     app::{
         dead_letters::{Dead, DeadLetters},
-        handler::{
-            HandlerError, Options, Pending, Report, Tell, Told, What, Work,
-            batch::is_somebodys_fault,
-            follow,
-        },
+        handler::{HandlerError, Options, Pending, Report, Tell, Told, What, Work, batch::is_somebodys_fault, follow},
         relay::Stop,
     },
     kafka::{Chunk, Cluster, Isolation, Offset, Record, Records, TopicPartition},
@@ -70,7 +66,10 @@ enum Fate {
     Event(Observed),
     /// Another domain's.
     PassedBy,
-    Dead { reason: String, is_sent: bool },
+    Dead {
+        reason: String,
+        is_sent: bool,
+    },
 }
 
 impl Work for Reading<'_> {

@@ -20,9 +20,7 @@ use super::{
 };
 use crate::{
     app::relay::{LEASE, Stop, prefixed, rest},
-    kafka::{
-        Assignment, Chunk, Cluster, Consumer, ConsumerConfig, Error, Fetched, Isolation, Offset, TopicPartition,
-    },
+    kafka::{Assignment, Chunk, Cluster, Consumer, ConsumerConfig, Error, Fetched, Isolation, Offset, TopicPartition},
     patterns::{
         envelope,
         projection::{Models, Observed},

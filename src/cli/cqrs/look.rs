@@ -110,8 +110,7 @@ async fn lags(stats: &Numbers, options: &Options, session: &Session) -> Result<V
 pub async fn orders(args: Orders, options: &Options, session: &Session) -> Result<Exit> {
     let store = options.open(session).await?;
     let status = args.status.map(Status::name);
-    let orders =
-        store.view_orders(args.user.as_deref(), status, args.before.as_deref(), args.count as usize).await?;
+    let orders = store.view_orders(args.user.as_deref(), status, args.before.as_deref(), args.count as usize).await?;
     if options.json {
         for order in &orders {
             stdout::json(&order_document(order))?;

@@ -81,7 +81,8 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
         once: args.once,
         patience: args.give_up_after,
     };
-    let teller = Mutex::new(Teller { session, redraws: session.terminal.redraws() && !options.json, in_trouble: false });
+    let teller =
+        Mutex::new(Teller { session, redraws: session.terminal.redraws() && !options.json, in_trouble: false });
     let tell = |told: Told<'_>| teller.lock().unwrap_or_else(PoisonError::into_inner).tell(&told);
     let missing = |partition: &TopicPartition, count: i64| {
         session.say(&escape::text(&format!(
@@ -90,7 +91,8 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
         )));
     };
     let stop = session.stop.token();
-    let mut reports = Reports { store: &store, cluster: &cluster, options, session, screen: Screen::new(&session.terminal) };
+    let mut reports =
+        Reports { store: &store, cluster: &cluster, options, session, screen: Screen::new(&session.terminal) };
     let handled = {
         let reading = read(&store, &cluster, &handler_options, &stop, &tell, &missing);
         tokio::pin!(reading);

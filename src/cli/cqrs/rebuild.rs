@@ -9,14 +9,7 @@ use crate::{
         cqrs::rebuild::{Rebuild, RebuildError},
         projection::Models,
     },
-    cli::{
-        exit::Exit,
-        pattern::Options,
-        session::Session,
-        stdout,
-        terminal::Unit,
-        words::counted,
-    },
+    cli::{exit::Exit, pattern::Options, session::Session, stdout, terminal::Unit, words::counted},
 };
 
 /// Build a read model anew beside the one that serves, and switch to it in one transaction

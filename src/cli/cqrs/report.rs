@@ -54,12 +54,14 @@ fn headline(page: &mut String, word: &str, text: &str, width: Option<usize>, out
 }
 
 fn revenue(row: &RevenueRow) -> String {
-    let refunded = if row.refunded == 0 {
-        String::new()
-    } else {
-        format!(", {} refunded", amount(&row.currency, row.refunded))
-    };
-    format!("{} {} paid{refunded} ({})", row.currency, amount(&row.currency, row.paid), counted(row.payments, "payment"))
+    let refunded =
+        if row.refunded == 0 { String::new() } else { format!(", {} refunded", amount(&row.currency, row.refunded)) };
+    format!(
+        "{} {} paid{refunded} ({})",
+        row.currency,
+        amount(&row.currency, row.paid),
+        counted(row.payments, "payment")
+    )
 }
 
 fn lag(shown: &Shown<'_>) -> String {
@@ -118,10 +120,8 @@ fn recent(page: &mut String, rows: &[RecentRow], width: Option<usize>, out: &Pal
         let time = rfc_3339(row.time_ms);
         let time = time.get(11..19).unwrap_or(&time).to_owned();
         let price = format!("{} {}", row.currency, amount(&row.currency, row.amount));
-        let line = format!(
-            "  {time}  {:<9}  {price:>14}  {}  {}  {}",
-            row.status, row.user_id, row.product_id, row.order_id
-        );
+        let line =
+            format!("  {time}  {:<9}  {price:>14}  {}  {}  {}", row.status, row.user_id, row.product_id, row.order_id);
         let line = escape::line(line.as_bytes()).into_owned();
         let _ = writeln!(page, "{}", cut(&line, width.unwrap_or(usize::MAX)));
     }

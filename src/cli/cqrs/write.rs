@@ -256,12 +256,8 @@ fn say(answer: &Answer, options: &Options, session: &Session) -> Result<()> {
 async fn publish_now(store: &Store, options: &Options, session: &Session) -> Result<()> {
     let cluster = session.connect().await?;
     make_topics(&cluster, &options.topics(session, &TOPICS)).await?;
-    let relay = relay::Options {
-        prefix: options.prefix(session),
-        once: true,
-        patience: A_MOMENT,
-        ..relay::Options::default()
-    };
+    let relay =
+        relay::Options { prefix: options.prefix(session), once: true, patience: A_MOMENT, ..relay::Options::default() };
     let stop = session.stop.token();
     publish::publish(store, &cluster, &relay, &options.crash(), &stop, &|_| ()).await.map_err(relayed)?;
     Ok(())

@@ -26,8 +26,7 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Status; 5] =
-        [Status::Awaited, Status::Created, Status::Paid, Status::Shipped, Status::Cancelled];
+    pub const ALL: [Status; 5] = [Status::Awaited, Status::Created, Status::Paid, Status::Shipped, Status::Cancelled];
 
     pub fn name(self) -> &'static str {
         match self {

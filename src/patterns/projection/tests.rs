@@ -22,8 +22,7 @@ fn life() -> Vec<Observed> {
         product_id: "lamp".parse().unwrap(),
         price: price(),
     };
-    let paid =
-        OrderPaid { order_id: order_id.clone(), user_id: user_id.clone(), payment_id, amount: price() };
+    let paid = OrderPaid { order_id: order_id.clone(), user_id: user_id.clone(), payment_id, amount: price() };
     let refunded = PaymentRefunded {
         order_id: order_id.clone(),
         user_id: user_id.clone(),

@@ -115,8 +115,7 @@ const ORDERS_OF: &str = "
     WHERE generation = (SELECT max(generation) FROM views WHERE is_live = 1 AND (models & 8) <> 0)
         AND ($1 = '' OR status = $1) AND ($2 = '' OR order_id < $2) AND user_id = $4
     ORDER BY generation DESC, user_id DESC, order_id DESC LIMIT $3";
-const CHECKPOINT: &str =
-    "SELECT next_offset FROM view_checkpoints WHERE generation = $1 AND topic = $2 AND part = $3";
+const CHECKPOINT: &str = "SELECT next_offset FROM view_checkpoints WHERE generation = $1 AND topic = $2 AND part = $3";
 
 impl Store {
     /// All models, from kept sums: as quick with ten million orders as with ten.
@@ -187,11 +186,7 @@ impl Store {
     }
 
     fn order_row(&self, row: &Row) -> Result<OrderRow, StoreError> {
-        Ok(OrderRow {
-            order_id: row.text(0)?.to_owned(),
-            status: row.text(1)?.to_owned(),
-            known: self.known(row, 2)?,
-        })
+        Ok(OrderRow { order_id: row.text(0)?.to_owned(), status: row.text(1)?.to_owned(), known: self.known(row, 2)? })
     }
 
     /// How far a view has come in a partition; `None` where it never said so.

@@ -21,10 +21,8 @@ fn stats() -> Stats {
     stats.told.statuses = vec![tally("CREATED", 3, 0), tally("PAID", 7, 1)];
     stats.told.users = vec![tally("user-007", 8, 0), tally("ada", 2, 0)];
     stats.told.products = vec![tally("tea-pot", 10, 0)];
-    stats.told.revenue =
-        vec![RevenueRow { currency: "GBP".to_owned(), payments: 7, paid: 16_835, refunded: 2_405 }];
-    stats.told.recent =
-        vec![recent("order-7-00000002", "PAID", 2_405), recent("order-7-00000001", "CREATED", 240_500)];
+    stats.told.revenue = vec![RevenueRow { currency: "GBP".to_owned(), payments: 7, paid: 16_835, refunded: 2_405 }];
+    stats.told.recent = vec![recent("order-7-00000002", "PAID", 2_405), recent("order-7-00000001", "CREATED", 240_500)];
     stats
 }
 
