@@ -4,7 +4,7 @@ use std::{os::unix::process::ExitStatusExt, time::Duration};
 
 use rustix::process::Signal;
 
-use super::{judged, read_on, reading, stats};
+use super::{drain, judged, reading, stats};
 use crate::{cluster::soak, es::Place, membership::until, process::start, random::Random};
 
 /// Events of a transaction, so that there are many of them.
@@ -37,6 +37,6 @@ fn killed_again_and_again_its_tables_are_those_of_a_rebuild() {
     }
     writer.signal(Signal::INT);
     assert_eq!(writer.end().code(), 130);
-    read_on(&place, &["-q", "--instance-id", "one"]);
+    drain(&place, Some("one"));
     judged(&place);
 }

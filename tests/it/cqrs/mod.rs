@@ -10,13 +10,14 @@ mod sides;
 mod transcript;
 mod wrong;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{
     es::Place,
     harness::{Ended, Program, kcat, program},
+    membership::until,
     process::{Running, start},
 };
 
@@ -35,6 +36,16 @@ fn write(place: &Place, count: u32, seed: u32) -> Ended {
 
 fn read_on(place: &Place, arguments: &[&str]) -> Ended {
     place.cqrs(&["read", "--once"]).arguments(arguments).run().ok()
+}
+
+/// To the end. `name` is that of a member that was killed or has not left, so that nobody waits for it.
+fn drain(place: &Place, name: Option<&str>) {
+    until("the views have everything", Duration::from_secs(90), || {
+        let name = name.map_or_else(Vec::new, |name| vec!["--instance-id", name]);
+        read_on(place, &[&["-q"], &name[..]].concat());
+        let lag: Value = serde_json::from_str(&place.cqrs(&["lag", "--json"]).run().ok().text()).expect("a document");
+        if lag["events"] == 0 { Ok(()) } else { Err(lag.to_string()) }
+    });
 }
 
 fn reading(place: &Place, arguments: &[&str]) -> Running {
