@@ -49,7 +49,7 @@ const A_MOMENT: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  kafkalab cqrs write -n 1000 --seed 7     the same commands each time
+  kafkalab cqrs write -n 1000 --seed 7     the same orders with the same stories each time
   kafkalab cqrs write --rate 50            until Ctrl-C
   kafkalab cqrs write create --price USD:12.99 --command-id 5c1f --wait
   kafkalab cqrs write pay ORDER

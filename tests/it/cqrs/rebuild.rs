@@ -60,7 +60,8 @@ fn under_load_it_switches_with_no_wrong_answer_in_between() {
     assert_eq!(writer.end().code(), 130);
     for mut reader in readers {
         reader.signal(Signal::INT);
-        assert_eq!(reader.end().code(), 130);
+        let ended = reader.end();
+        assert_eq!(ended.code(), 130, "{ended:?}");
     }
     drain(&place, None);
     judged(&place);

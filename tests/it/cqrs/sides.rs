@@ -32,7 +32,8 @@ fn three_writers_and_three_readers_of_whom_one_comes_and_goes_and_partitions_tha
     let mut guest = reading(&place, &["--batch", "50", "--instance-id", "guest"]);
     for mut reader in steady {
         reader.signal(Signal::INT);
-        assert_eq!(reader.end().code(), 130);
+        let ended = reader.end();
+        assert_eq!(ended.code(), 130, "{ended:?}");
     }
     guest.signal(Signal::TERM);
     assert_eq!(guest.end().code(), 143);
