@@ -29,7 +29,11 @@ const INHERIT: &str = "
             THEN excluded.time_ms ELSE view_checkpoints.time_ms END";
 const RETIRE: &str = "UPDATE views SET models = models - (models & $1) WHERE is_live = 1 AND (models & $1) <> 0";
 const SERVE: &str = "UPDATE views SET is_live = 1 WHERE generation = $1 AND is_live = 0 RETURNING generation";
-const FORGET: &str = "DELETE FROM views WHERE generation = $1 AND (is_live = 0 OR models = 0)";
+// Readers pass a view without models by, and whoever dies while its rows are removed leaves it for the next rebuild.
+const ABANDON: &str =
+    "UPDATE views SET models = 0, is_live = 1 WHERE generation = $1 AND (is_live = 0 OR models = 0)
+     RETURNING generation";
+const FORGET: &str = "DELETE FROM views WHERE generation = $1 AND models = 0";
 
 /// Tables with rows of a view: some of them are removed at a time.
 const CLEAR: [&str; 7] = [
@@ -106,11 +110,15 @@ impl Store {
     pub async fn remove_view(&self, generation: i64) -> Result<(), StoreError> {
         let steps = vec![
             Step::One { sql: RAISE, values: Vec::new() },
-            Step::One { sql: FORGET, values: vec![generation.into()] },
+            Step::One { sql: ABANDON, values: vec![generation.into()] },
         ];
         let check: Check = Box::new(|_| Ok(()));
-        self.database().transaction(None, steps, check).await?;
-        self.clear_view(generation).await
+        let answers = self.database().transaction(None, steps, check).await?;
+        if answers[1].is_empty() {
+            return Ok(()); // it serves, or is gone already
+        }
+        self.clear_view(generation).await?;
+        self.database().rows(Access::Write, FORGET, [generation.into()]).await.map(drop)
     }
 
     async fn clear_view(&self, generation: i64) -> Result<(), StoreError> {
