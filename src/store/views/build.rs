@@ -43,10 +43,10 @@ const CLEAR: [&str; 7] = [
         SELECT user_id FROM view_users WHERE generation = $1 ORDER BY user_id LIMIT $2) RETURNING generation",
     "DELETE FROM view_products WHERE generation = $1 AND product_id IN (
         SELECT product_id FROM view_products WHERE generation = $1 ORDER BY product_id LIMIT $2) RETURNING generation",
-    "DELETE FROM view_statuses WHERE generation = $1 AND $2 > 0 RETURNING generation",
-    "DELETE FROM view_revenue WHERE generation = $1 AND $2 > 0 RETURNING generation",
-    "DELETE FROM view_recent WHERE generation = $1 AND $2 > 0 RETURNING generation",
-    "DELETE FROM view_checkpoints WHERE generation = $1 AND $2 > 0 RETURNING generation",
+    "DELETE FROM view_statuses WHERE generation = $1 AND CAST($2 AS bigint) > 0 RETURNING generation",
+    "DELETE FROM view_revenue WHERE generation = $1 AND CAST($2 AS bigint) > 0 RETURNING generation",
+    "DELETE FROM view_recent WHERE generation = $1 AND CAST($2 AS bigint) > 0 RETURNING generation",
+    "DELETE FROM view_checkpoints WHERE generation = $1 AND CAST($2 AS bigint) > 0 RETURNING generation",
 ];
 
 /// Rows of the one view that the other does not have. What is zero is as good as absent, and of the last orders 100 count.
