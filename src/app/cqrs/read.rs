@@ -100,7 +100,7 @@ impl Work for Reading<'_> {
                 }
                 progress.next_offset = record.offset + 1;
                 batch.items.push(Item { chunk, offset: record.offset, fate });
-                if batch.items.len() % 128 == 0 {
+                if batch.items.len().is_multiple_of(128) {
                     tokio::task::yield_now().await;
                 }
             }

@@ -113,8 +113,8 @@ impl Rebuild<'_> {
         let view = self.begin().await?;
         let mut report = Report { generation: view.generation, ..Report::default() };
         let is_done = match self.topics {
-            None => self.from_log(view, lease, &mut report, progress).await?,
-            Some((cluster, prefix)) => self.from_topics(cluster, prefix, view, lease, &mut report, progress).await?,
+            None => self.read_log(view, lease, &mut report, progress).await?,
+            Some((cluster, prefix)) => self.read_topics(cluster, prefix, view, lease, &mut report, progress).await?,
         };
         if !is_done {
             return Ok(None);
@@ -157,7 +157,7 @@ impl Rebuild<'_> {
         Ok(count)
     }
 
-    async fn from_log(
+    async fn read_log(
         &self,
         view: View,
         lease: &Lease,
@@ -196,7 +196,7 @@ impl Rebuild<'_> {
         Ok(true)
     }
 
-    async fn from_topics(
+    async fn read_topics(
         &self,
         cluster: &Cluster,
         prefix: &str,

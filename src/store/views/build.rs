@@ -30,8 +30,7 @@ const INHERIT: &str = "
 const RETIRE: &str = "UPDATE views SET models = models - (models & $1) WHERE is_live = 1 AND (models & $1) <> 0";
 const SERVE: &str = "UPDATE views SET is_live = 1 WHERE generation = $1 AND is_live = 0 RETURNING generation";
 // Readers pass a view without models by, and whoever dies while its rows are removed leaves it for the next rebuild.
-const ABANDON: &str =
-    "UPDATE views SET models = 0, is_live = 1 WHERE generation = $1 AND (is_live = 0 OR models = 0)
+const ABANDON: &str = "UPDATE views SET models = 0, is_live = 1 WHERE generation = $1 AND (is_live = 0 OR models = 0)
      RETURNING generation";
 const FORGET: &str = "DELETE FROM views WHERE generation = $1 AND models = 0";
 

@@ -34,18 +34,19 @@ fn write(place: &Place, count: u32, seed: u32) -> Ended {
     place.cqrs(&["write", "-n", &count.to_string(), "--seed", &seed.to_string(), "-q"]).run().ok()
 }
 
+/// To the end of what is published: Kafka may show the records of a transaction a moment after its commit.
 fn read_on(place: &Place, arguments: &[&str]) -> Ended {
-    place.cqrs(&["read", "--once"]).arguments(arguments).run().ok()
+    until("the views have everything", Duration::from_secs(90), || {
+        let ended = place.cqrs(&["read", "--once"]).arguments(arguments).run().ok();
+        let lag: Value = serde_json::from_str(&place.cqrs(&["lag", "--json"]).run().ok().text()).expect("a document");
+        if lag["events"] == 0 { Ok(ended) } else { Err(lag.to_string()) }
+    })
 }
 
-/// To the end. `name` is that of a member that was killed or has not left, so that nobody waits for it.
+/// The same. `name` is that of a member that was killed or has not left, so that nobody waits for it.
 fn drain(place: &Place, name: Option<&str>) {
-    until("the views have everything", Duration::from_secs(90), || {
-        let name = name.map_or_else(Vec::new, |name| vec!["--instance-id", name]);
-        read_on(place, &[&["-q"], &name[..]].concat());
-        let lag: Value = serde_json::from_str(&place.cqrs(&["lag", "--json"]).run().ok().text()).expect("a document");
-        if lag["events"] == 0 { Ok(()) } else { Err(lag.to_string()) }
-    });
+    let name = name.map_or_else(Vec::new, |name| vec!["--instance-id", name]);
+    read_on(place, &[&["-q"], &name[..]].concat());
 }
 
 fn reading(place: &Place, arguments: &[&str]) -> Running {

@@ -61,6 +61,7 @@ fn what_retention_took_before_it_was_read_is_told_and_the_log_mends_it() {
             Admin::new(cluster.clone()).delete_records(&before).await.expect("deleted");
         }
     });
+    write(&place, 60, 83);
     let said = read_on(&place, &[]);
     assert!(said.stderr.contains("removed by retention before they were read"), "{said:?}");
     assert!(said.text().contains("gone by retention: rebuild from the log"), "{said:?}");
