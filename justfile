@@ -83,7 +83,7 @@ es_tests := `cd tests/it/es && ls *.rs | sed 's/\(.*\)\.rs/es::\1::/' | tr '\n' 
 soak-postgres:
     KAFKALAB_SOAK=1 dev/postgres/postgres.sh run --set max_connections=400 --env KAFKALAB_TEST_POSTGRES -- \
         dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
-        cargo test --locked --release --test it -- --include-ignored {{ es_tests }} outbox:: saga::
+        cargo test --locked --release --test it -- --include-ignored {{ es_tests }} outbox:: saga:: cqrs::
 
 # The saga's matrix on Apache Kafka, with SQLite and then PostgreSQL: 3 steps, 6 faults, 2 styles, no crash and kill -9 at each crash point
 [group('check')]
@@ -134,6 +134,12 @@ bench-peers *options:
 bench-publish *options:
     dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
         cargo bench --locked --bench publish -- {{ options }}
+
+# Projection, commands and latency of CQRS, and its numbers with many orders stored, on SQLite and PostgreSQL with Apache Kafka; `just bench-cqrs --quick` for a first look
+[group('measure')]
+bench-cqrs *options:
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        dev/bench/cqrs.sh {{ options }}
 
 # The outbox's relay, latency and handler beside Watermill's forwarder (needs Go), on SQLite and PostgreSQL to Apache Kafka; `just bench-outbox --quick` for a first look
 [group('measure')]

@@ -8,7 +8,7 @@
 //! | [`app`] | the async glue of each command and pattern; never prints, never sees clap |
 //! | [`kafka`] | the client: connection, cluster, batches, producer, consumer, admin |
 //! | [`broker`] | the embedded broker behind one function |
-//! | [`store`] | the event log, leases, checkpoints and snapshots, on SQLite or PostgreSQL; all SQL |
+//! | [`store`] | the event log, outbox, inbox and read models, on SQLite or PostgreSQL; all SQL |
 //! | [`patterns`] | the rules of the patterns, as pure functions |
 //!
 //! # The import rule

@@ -84,6 +84,20 @@ struct Now {
     last: Option<Uuid>,
 }
 
+/// How a command is carried out.
+#[derive(Clone, Copy, Default)]
+pub(super) struct How<'a> {
+    /// The outbox carries the events: their messages are written in the same transaction.
+    pub via: Option<&'a str>,
+    /// The command's own id, from which those of its events follow: sent again they are known.
+    pub command_id: Option<&'a str>,
+}
+
+/// The id of the `nth` event of a command that has an id.
+pub(super) fn event_id(command_id: &str, nth: usize) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("kafkalab command {command_id} {nth}").as_bytes())
+}
+
 /// The orders of a store.
 #[derive(Clone)]
 pub struct Orders {
@@ -108,16 +122,16 @@ impl Orders {
         actor: &str,
         expected: Option<u64>,
     ) -> Result<Handled, OrderError> {
-        self.handle_with(command, actor, expected, None).await
+        self.handle_with(command, actor, expected, How::default()).await
     }
 
-    /// The same; with `via` the outbox carries the events: their messages are written in the same transaction.
+    /// The same, in another way.
     pub(super) async fn handle_with(
         &self,
         command: &OrderCommand,
         actor: &str,
         expected: Option<u64>,
-        via: Option<&str>,
+        how: How<'_>,
     ) -> Result<Handled, OrderError> {
         let order_id = command.order_id();
         let mut conflicts = 0;
@@ -130,8 +144,8 @@ impl Orders {
             if events.is_empty() {
                 return Ok(Handled { order: before, events: Vec::new(), appended: None, conflicts });
             }
-            let (events, new, metadata) = recorded(order_id, last, events, actor, via);
-            let messages = match via {
+            let (events, new, metadata) = recorded(order_id, last, events, actor, how);
+            let messages = match how.via {
                 Some(_) => outbox::messages(&new, &metadata, order_id.as_str(), before.version),
                 None => Vec::new(),
             };
@@ -258,19 +272,19 @@ fn recorded(
     last: Option<Uuid>,
     events: Vec<OrderEvent>,
     actor: &str,
-    via: Option<&str>,
+    how: How<'_>,
 ) -> (Vec<(Uuid, OrderEvent)>, Vec<NewEvent>, Vec<Metadata>) {
     let mut cause = last;
     let mut named = Vec::with_capacity(events.len());
     let (mut new, mut beside) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
-    for event in events {
-        let id = Uuid::now_v7();
+    for (nth, event) in events.into_iter().enumerate() {
+        let id = how.command_id.map_or_else(Uuid::now_v7, |command_id| event_id(command_id, nth));
         let metadata = Metadata {
             actor: actor.to_owned(),
             correlation_id: Some(order_id.as_str().to_owned()),
             causation_id: cause.map(|id| id.to_string()),
             traceparent: None,
-            via: via.map(str::to_owned),
+            via: how.via.map(str::to_owned),
         };
         new.push(event.to_new_event(id, &metadata));
         beside.push(metadata);

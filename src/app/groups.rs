@@ -20,7 +20,7 @@ use crate::kafka::{
 };
 
 /// A broker that is down must not hold up what the others know.
-const WITHIN: Duration = Duration::from_secs(5);
+pub(super) const WITHIN: Duration = Duration::from_secs(5);
 
 /// All groups, by name, each with how many members it has.
 ///
@@ -145,7 +145,7 @@ pub async fn describe(cluster: &Cluster, name: &str) -> Result<Description, Erro
 }
 
 /// Start and end of each partition that is there and whose leader answers; what the others' leaders said instead.
-async fn bounds(
+pub(super) async fn bounds(
     cluster: &Cluster,
     partitions: impl Iterator<Item = &TopicPartition>,
 ) -> (HashMap<TopicPartition, (i64, i64)>, Vec<Error>) {
@@ -215,7 +215,7 @@ pub async fn at_stake(cluster: &Cluster, name: &str) -> Result<(Group, BTreeMap<
     Ok((group, admin.committed_offsets(name).await?))
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -13,10 +13,14 @@
 //! effect. Records are at-least-once, dead letters too. Order: the messages of one entity take effect in the order of their
 //! partition. Nothing is promised between partitions.
 
-mod batch;
+pub(super) mod batch;
 mod timers;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use futures::future::join;
 
@@ -28,7 +32,7 @@ use super::{
 use crate::{
     kafka::{
         Admin, Chunk, Cluster, ConsumerConfig, Error, GroupConfig, GroupConsumer, GroupEvent, Isolation, Notice,
-        Offset, TopicPartition,
+        Offset, Records, TopicPartition,
     },
     patterns::inbox::Handler,
     store::{Store, StoreError},
@@ -161,28 +165,78 @@ pub async fn run(
     tell: Tell<'_>,
 ) -> Result<Report, HandlerError> {
     let group = options.group.clone().unwrap_or_else(|| handler.name().to_owned());
-    let mut topics = Vec::new();
-    for topic in handler.topics() {
-        topics.push(cluster.topic(&prefixed(&options.prefix, topic)).await?.name.clone());
+    let work = Handling { handler, store, prefix: &options.prefix, timers: Timers::of(handler) };
+    follow(work, &group, handler.topics(), cluster, options, stop, tell).await
+}
+
+/// What the loop does with the records that it is handed.
+pub(super) trait Work: Send + Sync {
+    type Batch<'a>: Pending + Send
+    where
+        Self: 'a;
+
+    /// At most `limit` records of what is left in `sources`, decoded; empty at their end.
+    fn read<'a>(
+        &'a self,
+        sources: &mut VecDeque<(&'a Chunk, Records)>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Self::Batch<'a>, HandlerError>> + Send;
+
+    /// All of it takes effect in one transaction, or is put aside. May be called again after an error.
+    fn commit<'a>(
+        &'a self,
+        batch: &mut Self::Batch<'a>,
+        dead: &mut DeadLetters,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+
+    /// Does what is due by time, and gives how long nothing will be.
+    fn due(&mut self) -> impl Future<Output = Result<Duration, HandlerError>> + Send {
+        async { Ok(Timers::NEVER) }
     }
-    let mut config = GroupConfig::new(group.as_str(), topics);
+
+    /// These partitions are somebody else's now.
+    fn revoked(&self, _: &[TopicPartition]) {}
+}
+
+/// A batch of records on its way.
+pub(super) trait Pending {
+    fn is_empty(&self) -> bool;
+
+    /// Says what became of each record.
+    fn tell(&self, tell: Tell<'_>, report: &mut Report);
+}
+
+/// Follows topics as a member of a group: the loop under [`run`], for whatever work.
+pub(super) async fn follow<W: Work>(
+    work: W,
+    group: &str,
+    topics: &[&str],
+    cluster: &Cluster,
+    options: &Options,
+    stop: &Stop,
+    tell: Tell<'_>,
+) -> Result<Report, HandlerError> {
+    let mut names = Vec::new();
+    for topic in topics {
+        names.push(cluster.topic(&prefixed(&options.prefix, topic)).await?.name.clone());
+    }
+    let mut config = GroupConfig::new(group, names);
     config.until_end = options.once;
     config.instance_id = options.instance.as_deref().map(Into::into);
     config.session_timeout = SESSION;
     config.consumer =
         ConsumerConfig { patience: options.once.then_some(options.patience), ..ConsumerConfig::default() };
-    let dead = DeadLetters::open(cluster.clone(), &group).await?;
+    let dead = DeadLetters::open(cluster.clone(), group).await?;
     let mut member = GroupConsumer::join(cluster.clone(), config)?;
-    let timers = Timers::of(handler);
-    let mut handling = Loop { handler, store, options, stop, tell, dead, timers, report: Report::default() };
-    let outcome = handling.run(&mut member).await;
+    let mut following = Loop { work, options, stop, tell, dead, report: Report::default() };
+    let outcome = following.run(&mut member).await;
     let closed = tokio::time::timeout(FAREWELL, member.close()).await;
     outcome?;
-    // the coordinator is away, or has taken this member for dead: what was not committed comes again, and the inbox knows it
+    // the coordinator is away, or has taken this member for dead: what was not committed comes again, and its effect is known
     if let Ok(Err(error)) = closed {
         tell(Told::Trouble(error.to_string()));
     }
-    Ok(handling.report)
+    Ok(following.report)
 }
 
 /// Lets a group begin behind everything that is there now: a fresh inbox is not to meet the records of an older run.
@@ -211,26 +265,54 @@ pub async fn begin_at_end_if_new(cluster: &Cluster, group: &str, topics: &[Strin
     }
 }
 
-struct Loop<'a> {
-    handler: &'a dyn Handler,
-    store: &'a Store,
+/// The work of a [`Handler`].
+struct Handling<'h> {
+    handler: &'h dyn Handler,
+    store: &'h Store,
+    prefix: &'h str,
+    timers: Timers,
+}
+
+impl Work for Handling<'_> {
+    type Batch<'a>
+        = Batch<'a>
+    where
+        Self: 'a;
+
+    async fn read<'a>(
+        &'a self,
+        sources: &mut VecDeque<(&'a Chunk, Records)>,
+        limit: usize,
+    ) -> Result<Batch<'a>, HandlerError> {
+        Batch::read(self.handler, self.prefix, sources, limit).await
+    }
+
+    async fn commit<'a>(&'a self, batch: &mut Batch<'a>, dead: &mut DeadLetters) -> Result<(), HandlerError> {
+        batch.commit(self.handler, self.store, dead).await
+    }
+
+    async fn due(&mut self) -> Result<Duration, HandlerError> {
+        match self.timers.fire(self.handler, self.store).await {
+            // the records have their own way of waiting for a store
+            Err(error) if error.is_transient() => Ok(Timers::AGAIN),
+            outcome => outcome,
+        }
+    }
+}
+
+struct Loop<'a, W> {
+    work: W,
     options: &'a Options,
     stop: &'a Stop,
     tell: Tell<'a>,
     dead: DeadLetters,
-    timers: Timers,
     report: Report,
 }
 
-impl Loop<'_> {
+impl<W: Work> Loop<'_, W> {
     async fn run(&mut self, member: &mut GroupConsumer) -> Result<(), HandlerError> {
         loop {
-            let pause = match self.timers.fire(self.handler, self.store).await {
-                Ok(pause) => pause,
-                // the records have their own way of waiting for a store
-                Err(error) if error.is_transient() => Timers::AGAIN,
-                Err(error) => return Err(error),
-            };
+            let pause = self.work.due().await?;
             let Some(chunks) = self.gather(member, pause).await? else { return Ok(()) };
             if !self.handle(&chunks).await? {
                 return Ok(()); // told to stop: nothing of this was committed
@@ -276,6 +358,7 @@ impl Loop<'_> {
                 GroupEvent::Revoked(partitions) | GroupEvent::Lost(partitions) => {
                     // their new owner reads them
                     chunks.retain(|chunk| !partitions.contains(&chunk.partition));
+                    self.work.revoked(&partitions);
                     (self.tell)(Told::Revoked(partitions));
                 }
                 GroupEvent::Assigned { partitions, .. } => (self.tell)(Told::Assigned(partitions)),
@@ -287,12 +370,13 @@ impl Loop<'_> {
     /// Until all of it has taken effect or is put aside; false where it was told to stop before.
     async fn handle(&mut self, chunks: &[Chunk]) -> Result<bool, HandlerError> {
         let mut records = chunks.iter().map(|chunk| (chunk, chunk.records.clone())).collect();
-        let (handler, options) = (self.handler, self.options);
-        let mut batch = Batch::read(handler, &options.prefix, &mut records, options.batch).await?;
+        let Self { work, options, stop, tell, dead, report } = self;
+        let (work, limit) = (&*work, options.batch);
+        let mut batch = work.read(&mut records, limit).await?;
         while !batch.is_empty() {
             // the next one is read while the database has this one
-            let next = Batch::read(handler, &options.prefix, &mut records, options.batch);
-            let (settled, next) = join(self.settle(batch), next).await;
+            let settled = settle(work, batch, options, stop, *tell, dead, report);
+            let (settled, next) = join(settled, work.read(&mut records, limit)).await;
             if !settled? {
                 return Ok(false);
             }
@@ -300,26 +384,34 @@ impl Loop<'_> {
         }
         Ok(true)
     }
+}
 
-    /// Tries until it is done.
-    async fn settle(&mut self, mut batch: Batch<'_>) -> Result<bool, HandlerError> {
-        let (mut backoff, mut since) = (Backoff::default(), None);
-        loop {
-            let error = match batch.commit(self.handler, self.store, &mut self.dead).await {
-                Ok(()) => {
-                    batch.tell(self.tell, &mut self.report);
-                    return Ok(true);
-                }
-                Err(error) => error,
-            };
-            let since = *since.get_or_insert_with(Instant::now);
-            if !error.is_transient() || (self.options.once && since.elapsed() > self.options.patience) {
-                return Err(error);
+/// Tries until it is done.
+async fn settle<'a, W: Work + 'a>(
+    work: &'a W,
+    mut batch: W::Batch<'a>,
+    options: &Options,
+    stop: &Stop,
+    tell: Tell<'_>,
+    dead: &mut DeadLetters,
+    report: &mut Report,
+) -> Result<bool, HandlerError> {
+    let (mut backoff, mut since) = (Backoff::default(), None);
+    loop {
+        let error = match work.commit(&mut batch, dead).await {
+            Ok(()) => {
+                batch.tell(tell, report);
+                return Ok(true);
             }
-            (self.tell)(Told::Trouble(error.to_string()));
-            if !rest(backoff.pause(), self.stop).await {
-                return Ok(false);
-            }
+            Err(error) => error,
+        };
+        let since = *since.get_or_insert_with(Instant::now);
+        if !error.is_transient() || (options.once && since.elapsed() > options.patience) {
+            return Err(error);
+        }
+        tell(Told::Trouble(error.to_string()));
+        if !rest(backoff.pause(), stop).await {
+            return Ok(false);
         }
     }
 }

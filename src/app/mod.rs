@@ -1,6 +1,7 @@
 //! The async glue: what a subcommand or a pattern does, without a word printed and without clap.
 
 pub mod consume;
+pub mod cqrs;
 pub mod crash;
 pub mod dead_letters;
 pub mod event_sourcing;
@@ -21,11 +22,12 @@ pub use crate::kafka::{
 pub use crate::{
     broker,
     patterns::{
-        dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, saga as sagas, sample,
-        stock,
+        dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, projection,
+        saga as sagas, sample, stock,
     },
     store::{
-        Depth, OutboxRow, Status as OutboxStatus, Store, StoreError, StoreOptions, StoreUrl, StreamInfo, UrlError,
+        Depth, OrderRow, OutboxRow, RecentRow, RevenueRow, Status as OutboxStatus, Store, StoreError, StoreOptions,
+        StoreUrl, StreamInfo, Tally as ModelTally, UrlError,
     },
 };
 

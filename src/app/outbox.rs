@@ -26,7 +26,7 @@ use uuid::Uuid;
 use self::shard::OutboxShard;
 use super::{
     crash::Crash,
-    event_sourcing::{Handled, OrderError, Orders},
+    event_sourcing::{Handled, How, OrderError, Orders},
     relay::{LEASE, Options, Polling, RelayError, Run, Stop, Tell, Told},
 };
 use crate::{
@@ -51,7 +51,8 @@ pub async fn take(
     actor: &str,
     expected: Option<u64>,
 ) -> Result<Handled, OrderError> {
-    orders.handle_with(command, actor, expected, Some(outbox::VIA)).await
+    let how = How { via: Some(outbox::VIA), ..How::default() };
+    orders.handle_with(command, actor, expected, how).await
 }
 
 /// Between two looks for published rows that are old enough to be removed.

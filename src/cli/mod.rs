@@ -6,6 +6,7 @@ mod complete;
 mod config;
 mod config_show;
 mod consume;
+mod cqrs;
 mod crash_points;
 mod dlt;
 mod each;
@@ -25,6 +26,7 @@ mod outbox;
 mod pattern;
 mod produce;
 mod saga;
+mod screen;
 mod security;
 mod session;
 mod shell;
@@ -102,6 +104,7 @@ enum Command {
     Es(es::Args),
     Outbox(outbox::Args),
     Saga(saga::Args),
+    Cqrs(cqrs::Args),
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
     Config(config_show::Args),
@@ -158,6 +161,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Es(args) => es::run(args, &session).await,
             Command::Outbox(args) => outbox::run(args, &session).await,
             Command::Saga(args) => saga::run(args, &session).await,
+            Command::Cqrs(args) => cqrs::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),

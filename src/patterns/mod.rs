@@ -10,9 +10,11 @@
 //! | [`outbox`] | saved and published, although there is no transaction over both |
 //! | [`inbox`] | handled twice, in effect once: handlers as pure functions |
 //! | [`stock`] | such a handler: reserves what was ordered |
+//! | [`projection`] | read models that are right in any order of events, and after any repeat |
 //! | [`dead_letter`] | what cannot be handled is put aside, and comes back when it can |
 //! | [`saga`] | several services, one process, and the way back |
 //! | [`sample`] | events to play with |
+//! | [`traffic`] | commands to play with |
 
 pub mod dead_letter;
 pub mod envelope;
@@ -21,9 +23,11 @@ pub mod inbox;
 pub mod money;
 pub mod order;
 pub mod outbox;
+pub mod projection;
 pub mod saga;
 pub mod sample;
 pub mod stock;
+pub mod traffic;
 
 /// Text of others in our errors: at most `most` characters, and a sign that there was more.
 fn excerpt(text: &str, most: usize) -> String {

@@ -56,7 +56,7 @@ pub struct SampleEvent {
 pub const TOPIC: &str = "orders";
 
 /// What the shop sells: a product, its currency, and its price in the currency's smallest unit.
-const PRODUCTS: [(&str, Currency, i64); 10] = [
+pub(super) const PRODUCTS: [(&str, Currency, i64); 10] = [
     ("coffee-mug", Currency::USD, 1_299),
     ("desk-lamp", Currency::USD, 4_950),
     ("headphones", Currency::USD, 9_999),
@@ -69,9 +69,9 @@ const PRODUCTS: [(&str, Currency, i64); 10] = [
     ("dallah", Currency::KWD, 18_250),
 ];
 
-const CANCEL_REASONS: [&str; 3] = ["changed_mind", "ordered_twice", "found_cheaper"];
+pub(super) const CANCEL_REASONS: [&str; 3] = ["changed_mind", "ordered_twice", "found_cheaper"];
 
-const USERS: u64 = 40;
+pub(super) const USERS: u64 = 40;
 
 /// So many orders wait at most to be cancelled.
 const MOST_OPEN: usize = 8;
@@ -165,10 +165,10 @@ impl Iterator for SampleEvents {
 
 /// Steele, Lea and Flood's generator: a few lines, the same numbers everywhere, and good enough for samples.
 #[derive(Debug, Clone)]
-struct SplitMix64(u64);
+pub(super) struct SplitMix64(pub(super) u64);
 
 impl SplitMix64 {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -176,7 +176,7 @@ impl SplitMix64 {
     }
 
     /// From 0 to below `end`, which is small enough for the remainder to be fair.
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }

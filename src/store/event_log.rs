@@ -14,6 +14,7 @@
 //!   committed last, behind the reader's back.)
 
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use super::{
     AppendError, Store, StoreError,
@@ -86,6 +87,9 @@ pub struct FromSnapshot {
 const HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM events WHERE stream_id = $1";
 
+const EVENT: &str = "
+    SELECT position, stream_id, version, event_type, data, metadata, recorded_at_ms FROM events WHERE event_id = $1";
+
 // From each stream to the next by the index: as many steps as streams, however many events they have.
 const STREAMS: &str = "
     WITH RECURSIVE next (stream_id, nth) AS (
@@ -148,6 +152,21 @@ impl Store {
     /// large; none is the end for now. Never skips a position that is committed later.
     pub async fn read_all(&self, after_position: u64, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
         self.page(Scope::All { after: after_position }, limit).await
+    }
+
+    /// The event with this id, if it is in the log.
+    pub async fn event(&self, id: Uuid) -> Result<Option<RecordedEvent>, StoreError> {
+        let Some(mut row) = self.database().row(Access::Read, EVENT, [id.into()]).await? else { return Ok(None) };
+        Ok(Some(RecordedEvent {
+            position: row.count(0)?,
+            stream: row.take_text(1)?,
+            version: row.count(2)?,
+            id,
+            event_type: row.take_text(3)?,
+            data: row.take_bytes(4)?,
+            metadata: row.take_bytes(5)?,
+            recorded_at_ms: row.int(6)?,
+        }))
     }
 
     /// A stream of any length, page by page.

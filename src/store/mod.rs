@@ -8,6 +8,8 @@
 //! | `snapshot.rs` | snapshots |
 //! | `outbox.rs` | messages that wait, and what becomes of them |
 //! | `inbox.rs` | what was handled, the states of handlers, and the transaction of a batch |
+//! | `command.rs` | commands that were refused, so that the same one again has the same answer |
+//! | `views.rs` | read models: what a batch changes in them, what they answer, building one beside another |
 //! | `sqlite.rs`, `postgres.rs` | the two databases: connections, errors; in their folders `append.rs`: the append's transaction, `read.rs`: reading a page |
 //! | `sql.rs` | small statements, written once for both |
 //! | `url.rs`, `error.rs` | where a store is, and what can go wrong with it |
@@ -21,6 +23,7 @@
 //!                read ──> a connection of its own: readers wait for nobody, and nobody for them
 //! ```
 
+mod command;
 mod error;
 mod event_log;
 mod inbox;
@@ -31,6 +34,7 @@ mod snapshot;
 mod sql;
 mod sqlite;
 mod url;
+mod views;
 mod writer;
 
 use std::{
@@ -42,12 +46,16 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use self::{
+    command::RefusedCommand,
     error::{AppendError, StoreError},
     event_log::{Appended, FromSnapshot, PAGE, Pages, StreamInfo},
     inbox::{Handled, HandledError, StateWrite},
     lease::Lease,
     outbox::{Depth, Marks, OutboxRow, SetAside, Status},
     url::{StoreUrl, UrlError},
+    views::{
+        Checkpoint, CheckpointRow, OrderRow, Projected, RecentRow, RevenueRow, Tally, Tellings, View, Views, Writer,
+    },
 };
 use self::{
     sql::{Access, Database},

@@ -7,6 +7,7 @@
 mod bytes;
 mod cli;
 mod cluster;
+mod cqrs;
 mod dlt;
 mod door;
 mod es;

@@ -152,7 +152,7 @@ fn poison(event: &RecordedEvent, cause: String) -> RelayError {
 ///
 /// # Errors
 /// [`RelayError::Poison`]: an event of a type that is not known is never skipped.
-pub(super) fn outgoing(event: &RecordedEvent, prefix: &str) -> Result<(Outgoing, Metadata), RelayError> {
+pub(in crate::app) fn outgoing(event: &RecordedEvent, prefix: &str) -> Result<(Outgoing, Metadata), RelayError> {
     let (event_type, value, topic) = match topic_of(&event.event_type) {
         Some(topic) => (event.event_type.clone(), event.data.clone(), topic),
         None => {

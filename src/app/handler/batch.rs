@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{HandlerError, Report, Tell, Told, What};
+use super::{HandlerError, Pending, Report, Tell, Told, What};
 use crate::{
     app::dead_letters::{Dead, DeadLetters},
     kafka::{Chunk, Record, Records},
@@ -78,10 +78,6 @@ impl<'a> Batch<'a> {
             sources.pop_front();
         }
         Ok(Self { prefix, items })
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
     }
 
     /// Everything that is not settled yet takes effect, in one transaction, or is put aside.
@@ -192,8 +188,14 @@ impl<'a> Batch<'a> {
         }
         Ok(())
     }
+}
 
-    pub fn tell(&self, tell: Tell<'_>, report: &mut Report) {
+impl Pending for Batch<'_> {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    fn tell(&self, tell: Tell<'_>, report: &mut Report) {
         let mut effects = 0;
         for item in &self.items {
             let what = match &item.fate {
@@ -314,11 +316,11 @@ fn decode(
     Ok(decoded)
 }
 
-fn unprefixed<'a>(chunk: &'a Chunk, prefix: &str) -> &'a str {
+pub fn unprefixed<'a>(chunk: &'a Chunk, prefix: &str) -> &'a str {
     chunk.partition.topic.strip_prefix(prefix).unwrap_or(&chunk.partition.topic)
 }
 
 /// The database refuses what it was given, and not to work: one of the records must be at fault.
-fn is_somebodys_fault(error: &StoreError) -> bool {
+pub fn is_somebodys_fault(error: &StoreError) -> bool {
     matches!(error, StoreError::Database { .. } | StoreError::Invalid(_))
 }

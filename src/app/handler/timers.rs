@@ -22,7 +22,7 @@ impl Timers {
     /// After trouble.
     pub const AGAIN: Duration = Duration::from_secs(1);
     /// For who has no timers at all.
-    const NEVER: Duration = Duration::from_secs(3600);
+    pub const NEVER: Duration = Duration::from_secs(3600);
 
     pub fn of(handler: &dyn Handler) -> Self {
         Self { kind: handler.timers(), looked: None }
