@@ -16,7 +16,7 @@ use crate::{
         relay::Stop,
     },
     kafka::{Chunk, Cluster, Isolation, Offset, Record, Records, TopicPartition},
-    patterns::{envelope, projection::Observed},
+    patterns::{envelope, projection::Observed, saga::choreography},
     store::{Store, StoreError},
 };
 
@@ -198,14 +198,16 @@ async fn put_aside(batch: &mut Batch<'_>, dead: &mut DeadLetters) -> Result<(), 
     Ok(())
 }
 
-/// Only the domain of orders is known here; what others send into its topics is theirs.
+/// Only the orders of the log are known here; what others send into their topics is theirs. So are the orders of choreographed
+/// sagas: they stand in no log, and a rebuild would not have them.
 fn observed(headers: &[(&[u8], Option<&[u8]>)], value: Option<&[u8]>) -> Fate {
     let dead = |reason: String| Fate::Dead { reason, is_sent: false };
     let received = match envelope::decode(headers, value) {
         Ok(received) => received,
         Err(error) => return dead(error.to_string()),
     };
-    if !received.envelope.event_type.starts_with("orders.") {
+    let is_of_a_saga = received.envelope.source.starts_with(choreography::SOURCE);
+    if is_of_a_saga || !received.envelope.event_type.starts_with("orders.") {
         return Fate::PassedBy;
     }
     match Observed::received(&received.envelope, &received.data) {

@@ -75,3 +75,17 @@ fn a_hole_in_the_versions_is_told_and_nobody_waits_for_it() {
     read_on(&holed, &["-q"]);
     assert_eq!(stats(&holed)["incomplete"], 0);
 }
+
+/// Choreographed sagas speak on the same topics; their orders stand in no log.
+#[test]
+fn orders_of_sagas_are_passed_by() {
+    let place = Place::new("beside-sagas");
+    make_topics(&place);
+    for at in ["2", "3"] {
+        place.pattern("saga", &["run", "--style", "choreography", "--fail-at", at, "-q"]).run().ok();
+    }
+    place.cqrs(&["write", "create", "--price", "USD:5", "--order", "a"]).run().ok();
+    let read = read_on(&place, &["-q"]);
+    assert_eq!(stats(&place)["orders"], 1, "{read:?}");
+    assert_eq!(kafkalab(["dlt", "list", &place.topic("payments"), "--json"]).run().text(), "");
+}
