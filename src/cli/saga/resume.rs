@@ -19,8 +19,8 @@ use crate::{
 /// Finish sagas that have not ended: those of a process that died, or was stopped
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 all ended as their definition says, 1 failed, 2 wrong usage, 3 broker unreachable,
-4 timed out, 5 a compensation is parked, 130 Ctrl-C, 143 SIGTERM")]
+Exit codes: 0 all ended as their definition says, 1 failed, or one began by another list of steps,
+2 wrong usage, 3 broker unreachable, 4 timed out, 5 a compensation is parked, 130 Ctrl-C, 143 SIGTERM")]
 pub struct Resume {
     /// Only this one
     #[arg(value_name = "ID")]
@@ -44,10 +44,14 @@ pub async fn resume(args: Resume, options: &Options, session: &Session) -> Resul
         Some(id) => vec![load(&store, id).await.map_err(explained)?.1],
         None => open(&store).await?,
     };
-    for saga in &sagas {
-        check(saga)?;
+    // one of another program's list of steps holds up none of the others
+    let (ours, others): (Vec<Saga>, Vec<Saga>) = sagas.into_iter().partition(|saga| check(saga).is_ok());
+    match others.as_slice() {
+        [first, ..] if ours.is_empty() => check(first)?,
+        _ => others.iter().filter_map(|saga| check(saga).err()).for_each(|changed| session.say(&changed.to_string())),
     }
-    finish(sagas.into_iter().map(|saga| saga.id).collect(), options, session).await
+    let exit = finish(ours.into_iter().map(|saga| saga.id).collect(), options, session).await?;
+    Ok(if others.is_empty() || exit != Exit::OK { exit } else { Exit::FAILURE })
 }
 
 pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<Exit> {

@@ -45,3 +45,35 @@ fn an_order_that_is_there_is_not_begun_twice() {
     let ended = saga(&place, &["retry", "o-1"]).run();
     assert!(ended.stderr.contains("saga o-1 is COMPLETED: only a parked compensation"), "{ended:?}");
 }
+
+/// A program with another list of steps began it: it is left alone, and the others are finished.
+#[test]
+fn a_saga_of_another_definition_is_refused_with_both_versions() {
+    let place = Place::new("saga-changed");
+    for id in ["changed", "same"] {
+        // nobody answers
+        let mut run = crate::process::start(saga(&place, &["run", "--participants", "external", "--order", id]));
+        run.until_stdout_has("CreateOrder");
+        run.signal(rustix::process::Signal::TERM);
+        assert_eq!(run.end().code(), 143);
+    }
+    let (text, bytes) = match place.is_postgres() {
+        true => ("convert_from(data, 'UTF8')", "convert_to(new, 'UTF8')"),
+        false => ("CAST(data AS TEXT)", "CAST(new AS BLOB)"),
+    };
+    let new = format!("replace({text}, '\"definition_version\":1', '\"definition_version\":9')");
+    let changed = place.sql(&format!(
+        "UPDATE states SET data = {} WHERE kind = 'saga' AND id = 'changed' RETURNING id",
+        bytes.replace("new", &new)
+    ));
+    assert_eq!(changed, [["changed"]]);
+    let before = place.sql("SELECT version, data FROM states WHERE kind = 'saga' AND id = 'changed'");
+    let said = "saga changed began by version 9 of the definition \"order\", and this program has version 1: finish it with a \
+                program of that version\n";
+    expect(saga(&place, &["resume", "changed"]), 1, "", &format!("error: {said}"));
+    let ended = saga(&place, &["resume", "-q"]).run();
+    assert_eq!((ended.code(), ended.text().as_str()), (1, "same COMPLETED\n"), "{ended:?}");
+    let ended = saga(&place, &["resume"]).run();
+    assert!(ended.code() == 1 && ended.stderr.contains(said), "{ended:?}");
+    assert_eq!(place.sql("SELECT version, data FROM states WHERE kind = 'saga' AND id = 'changed'"), before);
+}
