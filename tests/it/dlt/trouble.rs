@@ -63,13 +63,17 @@ fn a_replay_that_is_killed_goes_on_from_what_it_remembered() {
     for _ in 0..3 {
         let mut replay = replay_beyond(&name, began_at[began_at.len() - 1]);
         replay.signal(Signal::KILL);
-        let ended = replay.end();
-        assert_eq!(ended.status.code(), None, "it was to be killed before its end: {ended:?}");
+        let was_killed = replay.end().status.code().is_none();
         began_at.push(remembered(&letters));
+        if !was_killed {
+            break; // it was quicker than who looks for how far it has come
+        }
     }
-    let left = LETTERS - began_at[began_at.len() - 1];
-    assert!(left > 0, "{began_at:?}");
-    super::says(&["replay", &name, "--all"], 0, &format!("replayed {left} letters to {name}\n"), "");
+    assert!(began_at.len() > 2, "killed in the middle at least once: {began_at:?}");
+    match LETTERS - began_at[began_at.len() - 1] {
+        0 => {}
+        left => super::says(&["replay", &name, "--all"], 0, &format!("replayed {left} letters to {name}\n"), ""),
+    }
     // each run begins where the one before had come to for certain, and sends in order
     let mut expected = 0;
     let mut runs = began_at.iter().skip(1).peekable();
