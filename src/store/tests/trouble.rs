@@ -1,6 +1,6 @@
 //! Files, disks, locks and servers that are not as they should be.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use super::*;
 use crate::patterns::event_sourcing::ExpectedVersion::*;
@@ -61,6 +61,20 @@ async fn a_folder_that_is_not_there_is_made() {
     }
 }
 
+/// Nobody has the store open any more, and all of it is in its file.
+///
+/// Of two connections that close in the same moment neither is the last one, and SQLite's log stays: another one clears it up.
+async fn end_of_writer(file: &Path) {
+    let log = file.with_extension("db-wal");
+    let look =
+        |file: rusqlite::Connection| file.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0));
+    until("end of the writer", async || {
+        let _ = rusqlite::Connection::open(file).and_then(look);
+        (!log.exists()).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_file_or_a_folder_that_can_only_be_read_is_told() {
     if let Some(url) = in_child() {
@@ -71,7 +85,7 @@ async fn a_file_or_a_folder_that_can_only_be_read_is_told() {
     let Place::Folder(folder) = &place else { unreachable!() };
     let file = folder.join("store.db");
     place.open().await.append("s", NoStream, events(1)).await.unwrap();
-    until("end of the writer", async || (!folder.join("store.db-wal").exists()).then_some(())).await;
+    end_of_writer(&file).await;
     // root may write everything, unless it gives up what makes it root
     let wrap: &[&str] = if rustix::process::getuid().is_root() { &["setpriv", "--bounding-set=-all"] } else { &[] };
     let mode = |path, bits| std::fs::set_permissions(path, std::fs::Permissions::from_mode(bits)).unwrap();
@@ -147,16 +161,8 @@ async fn a_file_that_is_no_store_or_is_damaged_is_told() {
 
     let place = Place::sqlite();
     let file = place.url().path().unwrap().to_owned();
-    let wal = file.with_extension("db-wal");
     place.open().await.append("s", NoStream, (0..500).map(|_| event(vec![1; 500])).collect()).await.unwrap();
-    // of two connections that close in the same moment neither is the last one, and the log stays: another one clears it up
-    until("end of the writer", async || {
-        let look =
-            |file: rusqlite::Connection| file.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0));
-        let _ = rusqlite::Connection::open(&file).and_then(look);
-        (!wal.exists()).then_some(())
-    })
-    .await;
+    end_of_writer(&file).await;
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[40_000..200_000].fill(0xa5);
     std::fs::write(&file, bytes).unwrap();
