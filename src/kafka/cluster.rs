@@ -21,13 +21,12 @@ use super::{
     wire::{Api, Metadata},
 };
 
-/// What a connection is for. A broker answers each connection in order, so what waits long (a fetch) must not stand
-/// before what must not wait.
+/// What a shared connection is for. A broker answers each connection in order, so what waits long (a consumer's fetch) has
+/// [one of its own](Cluster::own_connection).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     Control,
     Produce,
-    Fetch,
 }
 
 /// Number of a broker within its cluster.

@@ -126,7 +126,7 @@ pub trait Handler: Send + Sync {
     /// of two that are asked at once one takes effect.
     ///
     /// # Errors
-    /// [`Poison`]: the timer is taken off, and the state stays as it is.
+    /// [`Poison`]: the state stays as it is, and is asked about again after a minute.
     fn due(&self, entity: &Entity, state: &[u8]) -> Result<Effects, Poison> {
         let _ = (entity, state);
         Ok(Effects::default())

@@ -21,6 +21,8 @@ pub(super) struct Timers {
 impl Timers {
     /// After trouble.
     pub const AGAIN: Duration = Duration::from_secs(1);
+    /// After a refusal: whoever knows better what to do with this state may be there by then.
+    const PUT_OFF: Duration = Duration::from_secs(60);
     /// For who has no timers at all.
     pub const NEVER: Duration = Duration::from_secs(3600);
 
@@ -67,8 +69,8 @@ impl Timers {
 fn fire(handler: &dyn Handler, kind: &'static str, id: String, (version, data): (u64, Vec<u8>)) -> Handled {
     let entity = Entity { kind, id };
     let effects = handler.due(&entity, &data).unwrap_or_else(|poison| {
-        tracing::warn!(kind, id = entity.id, %poison, "a timer is taken off");
-        Effects::default()
+        tracing::warn!(kind, id = entity.id, %poison, "a timer is put off");
+        Effects { timer: Some(Timers::PUT_OFF), ..Effects::default() }
     });
     let state = effects.state.unwrap_or(data);
     let state = StateWrite { entity, read: version, data: state, due_in: effects.timer };

@@ -107,7 +107,7 @@ impl Admin {
             .with_max_bytes(LOOK)
             .with_session_epoch(-1)
             .with_topics(vec![topic]);
-        let response = self.cluster.connection(Role::Fetch, leader).await?.request::<FetchByName>(request).await?;
+        let response = self.cluster.connection(Role::Control, leader).await?.request::<FetchByName>(request).await?;
         check(action, response.error_code)?;
         let data = response.responses.into_iter().flat_map(|topic| topic.partitions).next();
         let data = data.ok_or_else(|| Error::malformed(action(), "the answer leaves the partition out"))?;

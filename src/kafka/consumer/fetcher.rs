@@ -25,7 +25,8 @@ use super::{Chunk, Claim, Claims, ConsumerConfig, Fetched, Item, Notice, OffsetR
 use crate::kafka::{
     backoff::Backoff,
     batch::{Aborted, Records, scan},
-    cluster::{Cluster, NodeId, Role, topic_name},
+    cluster::{Cluster, NodeId, topic_name},
+    connection::Connection,
     error::{Code, Error, Result},
     list_offsets::Isolation,
     offset::Offset,
@@ -55,6 +56,8 @@ struct Partition {
 
 struct Answered {
     node: NodeId,
+    /// The one that answered, to ask again on.
+    connection: Option<Connection>,
     asked: Vec<(TopicPartition, i64)>,
     began: Instant,
     result: Result<FetchResponse>,
@@ -77,6 +80,8 @@ pub(super) struct Fetcher {
     partitions: BTreeMap<TopicPartition, Partition>,
     /// Leaders with a fetch on its way.
     busy: HashSet<NodeId>,
+    /// One to each leader, for this consumer alone: a broker answers a connection in order, and an empty fetch waits there.
+    connections: HashMap<NodeId, Connection>,
     /// Leaders to leave alone for a moment.
     resting: HashMap<NodeId, Instant>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -109,6 +114,7 @@ impl Fetcher {
             claimed: Claims::new(),
             partitions: BTreeMap::new(),
             busy: HashSet::new(),
+            connections: HashMap::new(),
             resting: HashMap::new(),
             events: FuturesUnordered::new(),
             metadata_asked: false,
@@ -218,12 +224,24 @@ impl Fetcher {
             .filter_map(|(key, _)| self.partitions.get(key).map(|p| (Arc::clone(&key.topic), p.topic_id)))
             .collect();
         let (cluster, config) = (self.cluster.clone(), self.config.clone());
+        let open = self.connections.remove(&node).filter(|connection| !connection.is_closed());
         self.busy.insert(node);
         self.events.push(
             async move {
+                let opened = match open {
+                    Some(connection) => Ok(connection),
+                    None => cluster.own_connection(node).await,
+                };
                 let began = Instant::now();
-                let result = fetch_once(&cluster, node, &config, &asked, &ids).await;
-                Event::Fetch(Answered { node, asked, began, result })
+                let (connection, result) = match opened {
+                    Ok(connection) => {
+                        let limit = cluster.options().request_timeout + config.max_wait;
+                        let result = fetch_once(&connection, limit, &config, &asked, &ids).await;
+                        (Some(connection), result)
+                    }
+                    Err(error) => (None, Err(error)),
+                };
+                Event::Fetch(Answered { node, connection, asked, began, result })
             }
             .boxed(),
         );
@@ -252,6 +270,7 @@ impl Fetcher {
 
     async fn answered(&mut self, answered: Answered) -> Result<(), Option<Error>> {
         self.busy.remove(&answered.node);
+        self.connections.extend(answered.connection.map(|connection| (answered.node, connection)));
         let response = match answered.result {
             Ok(response) if response.error_code == 0 => response,
             Ok(response) => return self.trouble(Error::broker("fetching", response.error_code)).await,
@@ -595,13 +614,12 @@ fn aborted(list: &[kafka_protocol::messages::fetch_response::AbortedTransaction]
 
 /// One fetch. Topics go by id where all have one and the broker takes them so, by name otherwise.
 async fn fetch_once(
-    cluster: &Cluster,
-    node: NodeId,
+    connection: &Connection,
+    limit: Duration,
     config: &ConsumerConfig,
     asked: &[(TopicPartition, i64)],
     ids: &HashMap<Arc<str>, Uuid>,
 ) -> Result<FetchResponse> {
-    let connection = cluster.connection(Role::Fetch, node).await?;
     let by_id = connection.version::<FetchById>().is_some() && ids.values().all(|id| !id.is_nil());
     let mut topics: Vec<FetchTopic> = Vec::new();
     let mut last: Option<&Arc<str>> = None;
@@ -633,7 +651,6 @@ async fn fetch_once(
         .with_isolation_level(config.isolation.code())
         .with_session_epoch(-1) // no fetch session: each request says all
         .with_topics(topics);
-    let limit = cluster.options().request_timeout + config.max_wait;
     if by_id {
         connection.start_within::<FetchById>(request, limit).await?.await
     } else {

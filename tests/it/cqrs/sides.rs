@@ -29,7 +29,8 @@ fn three_writers_and_three_readers_of_whom_one_comes_and_goes_and_partitions_tha
         let ended = writer.end();
         assert_eq!(ended.code(), 0, "{ended:?}");
     }
-    let mut guest = reading(&place, &["--batch", "50", "--instance-id", "guest"]);
+    let mut guest = start(place.cqrs(&["read", "--batch", "50", "--instance-id", "guest"]));
+    guest.until_stderr_has("assigned: "); // before that a signal may find nobody who heeds it
     for mut reader in steady {
         reader.signal(Signal::INT);
         let ended = reader.end();

@@ -67,7 +67,10 @@ fn a_saga_of_another_definition_is_refused_with_both_versions() {
         bytes.replace("new", &new)
     ));
     assert_eq!(changed, [["changed"]]);
-    let before = place.sql("SELECT version, data FROM states WHERE kind = 'saga' AND id = 'changed'");
+    let data = || place.sql("SELECT data FROM states WHERE kind = 'saga' AND id = 'changed'");
+    let before = data();
+    // its timer is due, and is left to a program that knows the steps
+    place.sql("UPDATE states SET due_ms = 1 WHERE kind = 'saga' AND id = 'changed' RETURNING id");
     let said = "saga changed began by version 9 of the definition \"order\", and this program has version 1: finish it with a \
                 program of that version\n";
     expect(saga(&place, &["resume", "changed"]), 1, "", &format!("error: {said}"));
@@ -75,5 +78,7 @@ fn a_saga_of_another_definition_is_refused_with_both_versions() {
     assert_eq!((ended.code(), ended.text().as_str()), (1, "same COMPLETED\n"), "{ended:?}");
     let ended = saga(&place, &["resume"]).run();
     assert!(ended.code() == 1 && ended.stderr.contains(said), "{ended:?}");
-    assert_eq!(place.sql("SELECT version, data FROM states WHERE kind = 'saga' AND id = 'changed'"), before);
+    assert_eq!(data(), before);
+    let waits = place.sql("SELECT id FROM states WHERE kind = 'saga' AND due_ms > 1");
+    assert_eq!(waits, [["changed"]]);
 }
