@@ -1,7 +1,11 @@
 //! Transactions on the wire (KIP-98, with KIP-360's recovery): the identity that fences, the partitions that take part,
 //! the end.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use kafka_protocol::{
     messages::{
@@ -12,7 +16,8 @@ use kafka_protocol::{
 };
 
 use super::super::{
-    cluster::{Cluster, Role, retry, topic_name},
+    cluster::{Cluster, NodeId, lock, retry, topic_name},
+    connection::Connection,
     coordinator::Coordinated,
     error::{Code, Error, Result},
     wire::{AddPartitionsToTxn, EndTxn, InitProducerId},
@@ -44,13 +49,23 @@ pub(super) struct Transaction {
     /// A record failed: nothing but a roll back can follow.
     pub(super) failed: Option<Error>,
     partitions: HashSet<(Arc<str>, i32)>,
+    /// To the coordinator, for this id alone: a broker answers a connection in order, and one transaction's end would wait
+    /// for another's.
+    connection: Mutex<Option<(NodeId, Connection)>>,
 }
 
 impl Transaction {
     /// Takes the id over: the coordinator rolls back what its former owner left open and raises the epoch.
     pub(super) async fn start(cluster: &Cluster, id: Arc<str>, timeout: Duration) -> Result<Self> {
-        let mut transaction =
-            Self { id, timeout, identity: (-1, -1), open: false, failed: None, partitions: HashSet::new() };
+        let mut transaction = Self {
+            id,
+            timeout,
+            identity: (-1, -1),
+            open: false,
+            failed: None,
+            partitions: HashSet::new(),
+            connection: Mutex::default(),
+        };
         transaction.init(cluster).await?;
         Ok(transaction)
     }
@@ -142,7 +157,7 @@ impl Transaction {
         cluster: &Cluster,
         limit: Duration,
         action: String,
-        request: impl Fn(super::super::connection::Connection) -> F,
+        request: impl Fn(Connection) -> F,
     ) -> Result<T>
     where
         F: Future<Output = Result<(i16, T)>>,
@@ -150,7 +165,7 @@ impl Transaction {
         let id = &self.id;
         retry(limit, || async {
             let node = cluster.coordinator(Coordinated::Transactions, id).await?;
-            let answer = match cluster.connection(Role::Control, node).await {
+            let answer = match self.connection(cluster, node).await {
                 Ok(connection) => request(connection).await,
                 Err(error) => Err(error),
             };
@@ -168,6 +183,16 @@ impl Transaction {
             Err(error)
         })
         .await
+    }
+
+    async fn connection(&self, cluster: &Cluster, node: NodeId) -> Result<Connection> {
+        let open = lock(&self.connection).clone();
+        if let Some((_, connection)) = open.filter(|(to, connection)| *to == node && !connection.is_closed()) {
+            return Ok(connection);
+        }
+        let connection = cluster.own_connection(node).await?;
+        *lock(&self.connection) = Some((node, connection.clone()));
+        Ok(connection)
     }
 
     pub(super) fn fenced(&self) -> Error {
