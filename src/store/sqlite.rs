@@ -150,7 +150,12 @@ impl Sqlite {
 
     pub async fn each(&self, each: Each) -> Result<Vec<Row>, StoreError> {
         let at = Arc::clone(&self.at);
-        self.read(move |connection| run_each(connection, &each, &at)).await
+        self.read(move |connection| {
+            // one look for all rows: without it SQLite takes and gives back its locks for each
+            let look = connection.unchecked_transaction()?;
+            run_each(&look, &each, &at)
+        })
+        .await
     }
 
     /// The steps on the writer's thread, with one way there and back for all of them.
