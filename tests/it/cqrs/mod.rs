@@ -2,6 +2,7 @@
 //!
 //! The store is SQLite, or a schema of its own on the PostgreSQL that `KAFKALAB_TEST_POSTGRES` names.
 
+mod away;
 mod commands;
 mod killed;
 mod rebuild;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     es::Place,
-    harness::{Ended, Program, kcat, program},
+    harness::{Ended, Program, brokers, program},
     membership::until,
     process::{Running, start},
 };
@@ -90,12 +91,12 @@ fn tables(place: &Place) -> BTreeMap<&'static str, Vec<Vec<String>>> {
 }
 
 /// What kcat finds in the topics, counted by a script that knows nothing of this program.
-fn counted(place: &Place) -> Value {
+fn counted(place: &Place, brokers: &str) -> Value {
     let mut dump = Vec::new();
     for topic in TOPICS {
         let topic = place.topic(topic);
         let reader = ["-C", "-t", &topic, "-e", "-q", "-X", "isolation.level=read_committed", "-f", "%h\t%s\n"];
-        dump.extend(kcat(reader).run().ok().stdout);
+        dump.extend(program("kcat", ["-b", brokers]).arguments(reader).run().ok().stdout);
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/cqrs/count.py");
     let counted = program("python3", [script]).stdin(dump).run().ok();
@@ -130,9 +131,15 @@ fn told(place: &Place) -> Value {
 /// The read side has come to the end, and says what kcat and the script say; and a rebuild gives the same rows.
 #[track_caller]
 fn judged(place: &Place) {
-    assert_eq!(told(place), counted(place));
+    judged_on(place, brokers());
+}
+
+#[track_caller]
+fn judged_on(place: &Place, brokers: &str) {
+    assert_eq!(told(place), counted(place, brokers));
     let before = tables(place);
-    let said = place.cqrs(&["rebuild", "all", "--compare", "--json"]).run().ok().text();
+    let rebuild = place.cqrs(&["rebuild", "all", "--compare", "--json"]).env("KAFKALAB_BROKERS", brokers);
+    let said = rebuild.run().ok().text();
     let said: Value = serde_json::from_str(&said).expect("a document");
     assert_eq!(said["differences"], 0, "{said}");
     assert_eq!(tables(place), before);
