@@ -4,6 +4,7 @@ pub mod consume;
 pub mod cqrs;
 pub mod crash;
 pub mod dead_letters;
+pub mod doctor;
 pub mod event_sourcing;
 pub mod groups;
 pub mod handler;

@@ -9,6 +9,7 @@ mod consume;
 mod cqrs;
 mod crash_points;
 mod dlt;
+mod doctor;
 mod each;
 mod es;
 mod escape;
@@ -107,6 +108,7 @@ enum Command {
     Cqrs(cqrs::Args),
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
+    Doctor(doctor::Args),
     Config(config_show::Args),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
@@ -164,6 +166,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Cqrs(args) => cqrs::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
+            Command::Doctor(args) => doctor::run(&args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),
             Command::Completions(_) | Command::Man(_) => Ok(Exit::OK),
         }
