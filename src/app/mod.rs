@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod event_sourcing;
 pub mod groups;
 pub mod handler;
+pub mod learn;
 pub mod outbox;
 pub mod produce;
 pub mod relay;

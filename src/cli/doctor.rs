@@ -4,7 +4,14 @@ use color_eyre::{Result, eyre::WrapErr};
 use serde_json::json;
 
 use super::{
-    escape, exit::Exit, pattern::usage, security, session::Session, stdout, terminal::Terminal, words::counted,
+    escape,
+    exit::Exit,
+    pattern::usage,
+    security,
+    session::Session,
+    stdout,
+    terminal::Terminal,
+    words::{counted, wrap},
 };
 use crate::app::{
     self, Address, StoreUrl, UrlError,
@@ -118,23 +125,6 @@ fn about(check: &Check, said: &str) -> String {
     }
 }
 
-fn wrap(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut().map_or(0, |line| line.chars().count());
-        if line > 0 && line + 1 + word.chars().count() > room {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
 /// What to try next.
 fn advice(problem: &Problem) -> String {
     match problem {
@@ -202,17 +192,5 @@ fn advertised_advice(broker: i32, advertised: &Address, given: &Address, why: &P
         }
         Problem::Denied(why) => security::advice(why).to_owned(),
         _ => set,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_wrapped_and_none_is_lost() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("one-long-word two", 4), ["one-long-word", "two"]);
-        assert_eq!(wrap("", 4), [""]);
     }
 }

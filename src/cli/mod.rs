@@ -21,6 +21,7 @@ mod groups;
 mod input;
 mod json_record;
 mod lab;
+mod learn;
 mod narrator;
 mod offset;
 mod outbox;
@@ -109,6 +110,7 @@ enum Command {
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
     Doctor(doctor::Args),
+    Learn(learn::Args),
     Config(config_show::Args),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
@@ -153,7 +155,10 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
     // One thread for the client: measured, a second one costs more than it brings.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
-        session.stop.listen()?;
+        // a lesson leaves Ctrl-C to the command that it runs
+        if !matches!(cli.command, Command::Learn(_)) {
+            session.stop.listen()?;
+        }
         match cli.command {
             Command::Produce(args) => produce::run(args, &session).await,
             Command::Consume(args) => consume::run(args, &session).await,
@@ -167,6 +172,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Doctor(args) => doctor::run(&args, &session).await,
+            Command::Learn(args) => learn::run(&args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),
             Command::Completions(_) | Command::Man(_) => Ok(Exit::OK),
         }
