@@ -46,7 +46,10 @@ use color_eyre::Result;
 
 use self::{exit::Exit, session::Session, terminal::Terminal};
 
-/// Learn, run and break event-driven patterns on Kafka.
+/// Learn, run and break event-driven patterns on Kafka
+///
+/// A Kafka command line at which a kcat user is at home; event sourcing, outbox, sagas and CQRS to run and to break; and a
+/// broker in the same program, so that nothing else is needed to try them.
 #[derive(Debug, Parser)]
 #[command(
     name = "kafkalab",
@@ -63,9 +66,14 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 To begin with:
-  kafkalab broker                          a broker on localhost:9092, no Docker needed
-  kafkalab consume orders                  in a second terminal: follow a topic
-  kafkalab produce --sample 10             in a third: ten order events
+  kafkalab learn                           lessons of a few minutes, on a broker of their own
+  kafkalab saga run --fail-at 2            a pattern at work: a payment is declined, and all is undone
+  kafkalab broker                          a broker on localhost:9092, no Docker needed; and then,
+                                           in other terminals:
+  kafkalab consume orders                  follow a topic
+  kafkalab produce --sample 10             ten order events
+
+Next: `kafkalab COMMAND --help` has examples of each. Something does not work? `kafkalab doctor`
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
 130 Ctrl-C, 143 SIGTERM";
