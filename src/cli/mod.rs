@@ -32,6 +32,7 @@ mod screen;
 mod security;
 mod session;
 mod shell;
+mod slips;
 mod stderr;
 mod stdout;
 mod table;
@@ -41,7 +42,7 @@ mod words;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use color_eyre::Result;
 
 use self::{exit::Exit, session::Session, terminal::Terminal};
@@ -127,12 +128,20 @@ enum Command {
 /// Parses, runs, and gives the exit code.
 pub fn main() -> ExitCode {
     exit::install_hooks();
-    let command = Cli::command();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    // clap paints its help and its errors before it has read this flag
+    let command = match arguments.iter().any(|word| word == "--no-color") {
+        true => Cli::command().color(ColorChoice::Never),
+        false => Cli::command(),
+    };
     shell::complete(&command);
-    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             exit::print_usage(&error);
+            if let Some(hint) = slips::hint(&error, &arguments, &command) {
+                Terminal::detect(false, false).hint(&hint);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE.0));
         }
     };

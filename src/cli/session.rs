@@ -75,7 +75,7 @@ impl Session {
             let from = &settings.brokers.source;
             return cluster
                 .wrap_err("connecting")
-                .with_suggestion(|| format!("is the broker running, and is the address right? It comes from {from}"));
+                .with_suggestion(|| format!("is the broker running, and is the address right? It comes from {from}; `kafkalab doctor` looks closer"));
         }
         cluster.wrap_err("connecting").suggestion(
             "start a broker with `kafkalab broker` (no Docker needed) or `just up` (Docker), or name one with --brokers",
