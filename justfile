@@ -7,16 +7,21 @@ _default:
 up:
     docker compose up --detach --wait
 
+# The same with a gRPC server, the relay and a consumer, built from this folder, on PostgreSQL (Docker)
+[group('kafka')]
+up-patterns:
+    docker compose --profile patterns up --detach --wait --build
+
 # Stop them; topics and their records stay for the next `up`
 [group('kafka')]
 down:
-    docker compose down
+    docker compose --profile patterns down
 
 # Stop them and delete every topic, record and offset
 [confirm("This deletes every topic, record and offset of the Kafka that 'just up' started. Go on? (y/N)")]
 [group('kafka')]
 wipe:
-    docker compose down --volumes
+    docker compose --profile patterns down --volumes
 
 # Follow what the broker logs; `just logs kafka-ui` for the user interface
 [group('kafka')]

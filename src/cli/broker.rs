@@ -65,14 +65,7 @@ async fn alone(broker: &EmbeddedBroker, args: &Args, session: &Session) -> Resul
 
 async fn around(broker: &EmbeddedBroker, command: &[String], session: &Session) -> Result<Exit> {
     let Some((program, arguments)) = command.split_first() else { return Ok(Exit::OK) };
-    let mut child = tokio::process::Command::new(program)
-        .args(arguments)
-        .env("PATH", own_folder_first())
-        .env("KAFKALAB_BROKERS", broker.address.to_string())
-        .env("KAFKALAB_MAX_ANSWER", LARGEST_ANSWER.to_string())
-        // whatever the user's files say of other brokers
-        .env("KAFKALAB_TLS_ENABLED", "false")
-        .env("KAFKALAB_SASL_MECHANISM", "none")
+    let mut child = on_this_broker(tokio::process::Command::new(program).args(arguments), broker)
         .spawn()
         .wrap_err_with(|| format!("running {program}"))?;
     let status = tokio::select! {
@@ -87,6 +80,19 @@ async fn around(broker: &EmbeddedBroker, command: &[String], session: &Session) 
         }
     };
     Ok(pass_on(status))
+}
+
+/// Makes `kafkalab` in the command mean this program at this broker, whatever the user's files say of other brokers.
+pub fn on_this_broker<'a>(
+    command: &'a mut tokio::process::Command,
+    broker: &EmbeddedBroker,
+) -> &'a mut tokio::process::Command {
+    command
+        .env("PATH", own_folder_first())
+        .env("KAFKALAB_BROKERS", broker.address.to_string())
+        .env("KAFKALAB_MAX_ANSWER", LARGEST_ANSWER.to_string())
+        .env("KAFKALAB_TLS_ENABLED", "false")
+        .env("KAFKALAB_SASL_MECHANISM", "none")
 }
 
 /// The PATH with this program's folder in front, so that `kafkalab` in the command is this one, installed or not.

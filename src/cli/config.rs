@@ -31,7 +31,7 @@ use std::time::Duration;
 use layers::Layers;
 
 use crate::app::StoreUrl;
-pub use value::{Secret, duration};
+pub use value::{Secret, data_folder, duration};
 
 /// A key as files, `-X` and `config show` write it, with what is read besides `KAFKALAB_` and its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,12 @@ use super::{escape, exit::Exit, session::Session};
 
 /// Show the settings and where each comes from
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kafkalab config show
+  kafkalab config show --json
+
+Exit codes: 0 done, 1 failed, 2 wrong usage")]
 pub struct Args {
     #[command(subcommand)]
     command: What,
@@ -18,6 +24,12 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Each setting, its value, and who gave it
+    #[command(after_help = "\
+Examples:
+  kafkalab config show
+  kafkalab config show --json
+
+Exit codes: 0 done, 1 failed, 2 wrong usage")]
     Show {
         /// As a JSON document
         #[arg(short = 'J', long)]

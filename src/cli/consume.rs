@@ -44,10 +44,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topics
-    #[arg(value_name = "TOPIC", add = super::complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = super::slips::topic_name, add = super::complete::topic())]
     topics: Vec<String>,
     /// One more topic, for those who are used to it
-    #[arg(short = 't', long = "topic", value_name = "TOPIC", add = super::complete::topic())]
+    #[arg(short = 't', long = "topic", value_name = "TOPIC", value_parser = super::slips::topic_name, add = super::complete::topic())]
     more_topics: Vec<String>,
     /// Only this partition; may be given more than once, or with commas
     #[arg(short, long = "partition", value_name = "N", value_delimiter = ',',

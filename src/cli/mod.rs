@@ -9,6 +9,7 @@ mod consume;
 mod cqrs;
 mod crash_points;
 mod dlt;
+mod doctor;
 mod each;
 mod es;
 mod escape;
@@ -20,6 +21,7 @@ mod groups;
 mod input;
 mod json_record;
 mod lab;
+mod learn;
 mod narrator;
 mod offset;
 mod outbox;
@@ -30,6 +32,7 @@ mod screen;
 mod security;
 mod session;
 mod shell;
+mod slips;
 mod stderr;
 mod stdout;
 mod table;
@@ -39,12 +42,15 @@ mod words;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use color_eyre::Result;
 
 use self::{exit::Exit, session::Session, terminal::Terminal};
 
-/// Learn, run and break event-driven patterns on Kafka.
+/// Learn, run and break event-driven patterns on Kafka
+///
+/// A Kafka command line at which a kcat user is at home; event sourcing, outbox, sagas and CQRS to run and to break; and a
+/// broker in the same program, so that nothing else is needed to try them.
 #[derive(Debug, Parser)]
 #[command(
     name = "kafkalab",
@@ -61,9 +67,14 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 To begin with:
-  kafkalab broker                          a broker on localhost:9092, no Docker needed
-  kafkalab consume orders                  in a second terminal: follow a topic
-  kafkalab produce --sample 10             in a third: ten order events
+  kafkalab learn                           lessons of a few minutes, on a broker of their own
+  kafkalab saga run --fail-at 2            a pattern at work: a payment is declined, and all is undone
+  kafkalab broker                          a broker on localhost:9092, no Docker needed; and then,
+                                           in other terminals:
+  kafkalab consume orders                  follow a topic
+  kafkalab produce --sample 10             ten order events
+
+Next: `kafkalab COMMAND --help` has examples of each. Something does not work? `kafkalab doctor`
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
 130 Ctrl-C, 143 SIGTERM";
@@ -107,6 +118,8 @@ enum Command {
     Cqrs(cqrs::Args),
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
+    Doctor(doctor::Args),
+    Learn(learn::Args),
     Config(config_show::Args),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
@@ -115,12 +128,20 @@ enum Command {
 /// Parses, runs, and gives the exit code.
 pub fn main() -> ExitCode {
     exit::install_hooks();
-    let command = Cli::command();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    // clap paints its help and its errors before it has read this flag
+    let command = match arguments.iter().any(|word| word == "--no-color") {
+        true => Cli::command().color(ColorChoice::Never),
+        false => Cli::command(),
+    };
     shell::complete(&command);
-    let cli = match command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             exit::print_usage(&error);
+            if let Some(hint) = slips::hint(&error, &arguments, &command) {
+                Terminal::detect(false, false).hint(&hint);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE.0));
         }
     };
@@ -151,7 +172,10 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
     // One thread for the client: measured, a second one costs more than it brings.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
-        session.stop.listen()?;
+        // a lesson leaves Ctrl-C to the command that it runs
+        if !matches!(cli.command, Command::Learn(_)) {
+            session.stop.listen()?;
+        }
         match cli.command {
             Command::Produce(args) => produce::run(args, &session).await,
             Command::Consume(args) => consume::run(args, &session).await,
@@ -164,6 +188,8 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Cqrs(args) => cqrs::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
+            Command::Doctor(args) => doctor::run(&args, &session).await,
+            Command::Learn(args) => learn::run(&args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),
             Command::Completions(_) | Command::Man(_) => Ok(Exit::OK),
         }

@@ -45,10 +45,11 @@ Exit codes: 0 all acknowledged, 1 some failed, 2 wrong usage or a bad line, 3 br
 4 timed out (the fate of some may be unknown), 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topic; made if the broker makes topics. With --input json each record may name its own
-    #[arg(value_name = "TOPIC", add = super::complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = super::slips::topic_name, add = super::complete::topic())]
     topic: Option<String>,
     /// The same as TOPIC
-    #[arg(short = 't', long = "topic", value_name = "TOPIC", conflicts_with = "topic", add = super::complete::topic())]
+    #[arg(short = 't', long = "topic", value_name = "TOPIC", conflicts_with = "topic",
+          value_parser = super::slips::topic_name, add = super::complete::topic())]
     topic_flag: Option<String>,
     /// Read this file instead of stdin; may be given more than once
     #[arg(short = 'l', long = "file", value_name = "FILE")]

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    config::{Flags, Folders, Settings},
+    config::{self, Flags, Folders, Settings},
     escape,
     exit::Exit,
     security, stderr,
@@ -25,19 +25,22 @@ pub struct Session {
     pub settings: Settings,
     pub terminal: Terminal,
     pub stop: Stop,
+    /// kafkalab's part of the user's data folder, where there is one.
+    pub data_folder: Option<PathBuf>,
 }
 
 impl Session {
     pub fn new(flags: &Flags, terminal: Terminal) -> Result<Self> {
         let current = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         let folders = Folders { current: &current, home: home.as_deref() };
         let settings = Settings::load(flags, |name| std::env::var(name).ok(), folders)?;
         for warning in &settings.warnings {
             let word = terminal.err.palette.warn("warning:");
             stderr::line(format_args!("{word} {}", escape::text(&warning.to_string())));
         }
-        Ok(Self { settings, terminal, stop: Stop::new() })
+        let data_folder = config::data_folder(&|name| std::env::var(name).ok(), home.as_deref());
+        Ok(Self { settings, terminal, stop: Stop::new(), data_folder })
     }
 
     /// A line on stderr for a person; not with `--quiet`.
@@ -72,7 +75,7 @@ impl Session {
             let from = &settings.brokers.source;
             return cluster
                 .wrap_err("connecting")
-                .with_suggestion(|| format!("is the broker running, and is the address right? It comes from {from}"));
+                .with_suggestion(|| format!("is the broker running, and is the address right? It comes from {from}; `kafkalab doctor` looks closer"));
         }
         cluster.wrap_err("connecting").suggestion(
             "start a broker with `kafkalab broker` (no Docker needed) or `just up` (Docker), or name one with --brokers",

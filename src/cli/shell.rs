@@ -16,7 +16,14 @@ use super::{Cli, exit::Exit};
 ///   zsh:  echo 'source <(kafkalab completions zsh)' >> ~/.zshrc
 ///   fish: kafkalab completions fish > ~/.config/fish/completions/kafkalab.fish
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  kafkalab completions bash > ~/.local/share/bash-completion/completions/kafkalab
+
+Exit codes: 0 done, 1 failed, 2 wrong usage"
+)]
 pub struct CompletionsArgs {
     shell: Shell,
 }
@@ -25,7 +32,14 @@ pub struct CompletionsArgs {
 ///
 ///   kafkalab man ~/.local/share/man/man1 && man kafkalab
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  kafkalab man ~/.local/share/man/man1
+
+Exit codes: 0 done, 1 failed, 2 wrong usage"
+)]
 pub struct ManArgs {
     #[arg(value_name = "DIR")]
     folder: PathBuf,

@@ -23,6 +23,24 @@ pub fn next_step(session: &Session, text: &str) {
     }
 }
 
+/// Lines of so many characters at most, broken between words; a word that is longer has a line of its own.
+pub fn wrap(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        if line > 0 && line + 1 + word.chars().count() > room {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,5 +57,12 @@ mod tests {
     fn names_that_are_near_are_offered() {
         assert_eq!(did_you_mean(&[], "look"), "look");
         assert_eq!(did_you_mean(&["a".into(), "b".into()], "look"), "did you mean a or b?");
+    }
+
+    #[test]
+    fn words_are_wrapped_and_none_is_lost() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("one-long-word two", 4), ["one-long-word", "two"]);
+        assert_eq!(wrap("", 4), [""]);
     }
 }

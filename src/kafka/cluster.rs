@@ -407,7 +407,7 @@ pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-fn topic_text(name: &Option<TopicName>) -> &str {
+pub(crate) fn topic_text(name: &Option<TopicName>) -> &str {
     name.as_ref().map_or("", |name| name.as_str())
 }
 

@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     address::Address,
     denied::Denied,
+    open::Stage,
     sasl::{Mechanism, Password, Sasl},
     tls::{Tls, TlsFiles},
 };
@@ -154,6 +155,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects, asks which versions the broker speaks, and authenticates.
     pub(crate) async fn open(address: &Address, options: &ConnectOptions) -> Result<Self> {
+        Self::open_staged(address, options).await.map_err(|(_, error)| error)
+    }
+
+    /// The same; an error comes with where it stood.
+    pub(crate) async fn open_staged(address: &Address, options: &ConnectOptions) -> Result<Self, (Stage, Error)> {
         let Opened { messenger, versions, session, flushes } = open(address, options).await?;
         let address: Arc<str> = address.to_string().into();
         let (jobs, queue) = mpsc::channel(JOBS);
@@ -177,6 +183,11 @@ impl Connection {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
+    }
+
+    /// How many APIs the broker has.
+    pub(crate) fn apis(&self) -> usize {
+        self.versions.len()
     }
 
     /// The version that requests of this API have here; `None` where the broker lacks them.

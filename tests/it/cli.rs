@@ -5,6 +5,7 @@ mod help;
 mod pipes;
 pub mod screen;
 mod signals;
+mod slips;
 mod wrong;
 
 use crate::harness::{Ended, Program};

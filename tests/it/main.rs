@@ -18,6 +18,7 @@ mod harness;
 mod hostile;
 mod house;
 mod idle;
+mod learn;
 mod lessons;
 mod load;
 mod membership;

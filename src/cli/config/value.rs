@@ -44,11 +44,15 @@ pub(super) fn store(text: &str) -> Result<StoreUrl, String> {
     text.parse().map_err(|error: crate::app::UrlError| error.to_string())
 }
 
-/// A file of the user's data folder (XDG Base Directory Specification).
-pub(super) fn default_store(env: &impl Fn(&str) -> Option<String>, home: Option<&Path>) -> StoreUrl {
+/// kafkalab's part of the user's data folder (XDG Base Directory Specification); none where there is no home.
+pub fn data_folder(env: &impl Fn(&str) -> Option<String>, home: Option<&Path>) -> Option<PathBuf> {
     let named = env("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = named.or_else(|| home.map(|home| home.join(".local/share"))).unwrap_or_default();
-    StoreUrl::sqlite(folder.join("kafkalab/store.db"))
+    named.or_else(|| home.map(|home| home.join(".local/share"))).map(|folder| folder.join("kafkalab"))
+}
+
+/// A file of the user's data folder; in the current folder where there is none.
+pub(super) fn default_store(env: &impl Fn(&str) -> Option<String>, home: Option<&Path>) -> StoreUrl {
+    StoreUrl::sqlite(data_folder(env, home).unwrap_or_else(|| "kafkalab".into()).join("store.db"))
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, String> {

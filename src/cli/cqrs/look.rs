@@ -34,6 +34,10 @@ const SOON: Duration = Duration::from_secs(2);
 The answer comes from kept sums: as quick with ten million orders as with ten. Lag is shown
 where a broker answers.
 
+Examples:
+  kafkalab cqrs stats
+  kafkalab cqrs stats -n 5
+
 Exit codes: 0 done, 1 failed, 2 wrong usage")]
 pub struct Stats {
     /// Users, products and orders at most
@@ -66,7 +70,11 @@ pub struct Orders {
 
 /// Show an order as the read side knows it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or not known, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab cqrs order order-42
+
+Exit codes: 0 done, 1 failed or not known, 2 wrong usage")]
 pub struct Order {
     #[arg(value_name = "ORDER", value_parser = order_id, help = "The order's id")]
     order: OrderId,
@@ -74,7 +82,12 @@ pub struct Order {
 
 /// Show how far the read models are behind the topics, in events and seconds
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable")]
+#[command(after_help = "\
+Examples:
+  kafkalab cqrs lag
+  kafkalab cqrs lag --json
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable")]
 pub struct Lag {}
 
 fn status(text: &str) -> Result<Status, String> {

@@ -41,7 +41,12 @@ pub struct Create {
 
 /// Pay an order: appends OrderPaid
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab es pay mug-1
+  kafkalab es pay mug-1 --expect 1             refused where somebody was quicker
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage")]
 pub struct Pay {
     /// The order's id
     #[arg(value_name = "ORDER", value_parser = order_id)]
@@ -58,7 +63,11 @@ pub struct Pay {
 
 /// Ship an order: appends OrderShipped
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab es ship mug-1
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage")]
 pub struct Ship {
     /// The order's id
     #[arg(value_name = "ORDER", value_parser = order_id)]
@@ -72,7 +81,11 @@ pub struct Ship {
 
 /// Cancel an order: appends OrderCancelled, and PaymentRefunded where it was paid
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab es cancel mug-1 --reason out_of_stock
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage")]
 pub struct Cancel {
     /// The order's id
     #[arg(value_name = "ORDER", value_parser = order_id)]

@@ -46,7 +46,12 @@ pub struct State {
 
 /// Show what happened to an order: when, what, and who did it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab es history mug-1
+  kafkalab es history mug-1 --json
+
+Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
 pub struct History {
     /// The order's id
     #[arg(value_name = "ORDER", value_parser = order_id)]
@@ -55,7 +60,11 @@ pub struct History {
 
 /// Show what changed in an order between two versions
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab es diff mug-1 1 2
+
+Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
 pub struct Diff {
     /// The order's id
     #[arg(value_name = "ORDER", value_parser = order_id)]
@@ -70,7 +79,12 @@ pub struct Diff {
 
 /// List the streams of the log
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab es streams
+  kafkalab es streams -n 10
+
+Exit codes: 0 done, 1 failed, 2 wrong usage")]
 pub struct Streams {
     /// At most so many
     #[arg(short = 'n', long = "num", value_name = "N", default_value_t = 1000)]

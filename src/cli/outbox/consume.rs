@@ -59,7 +59,12 @@ pub struct Args {
 
 /// Show what is reserved, by product
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab outbox stock
+  kafkalab outbox stock --json
+
+Exit codes: 0 done, 1 failed, 2 wrong usage")]
 pub struct Stock {}
 
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {

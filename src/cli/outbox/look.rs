@@ -36,7 +36,11 @@ pub struct List {
 
 /// Show all of a message
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab outbox show 01a2b3c4-0000-7000-8000-000000000001
+
+Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
 pub struct Show {
     /// The message's id
     #[arg(value_name = "ID")]

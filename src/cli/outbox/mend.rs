@@ -21,7 +21,12 @@ use crate::{
 
 /// Let parked messages be tried again, and those of their aggregates behind them
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or not parked, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab outbox retry 01a2b3c4-0000-7000-8000-000000000001
+  kafkalab outbox retry --all
+
+Exit codes: 0 done, 1 failed or not parked, 2 wrong usage")]
 pub struct Retry {
     /// The messages' ids
     #[arg(value_name = "ID")]
@@ -33,7 +38,11 @@ pub struct Retry {
 
 /// Give parked messages up: their aggregates go on without them
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or not parked, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab outbox discard 01a2b3c4-0000-7000-8000-000000000001
+
+Exit codes: 0 done, 1 failed or not parked, 2 wrong usage")]
 pub struct Discard {
     /// The messages' ids
     #[arg(value_name = "ID", required = true)]
@@ -47,7 +56,11 @@ pub struct Discard {
 ///
 /// What comes again from before the inbox's purge is handled twice: keep it longer than the topics keep their records.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab outbox purge --older-than 30d
+
+Exit codes: 0 done, 1 failed, 2 wrong usage")]
 pub struct Purge {
     /// Published or discarded, and written so long ago
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = age)]

@@ -21,7 +21,12 @@ use crate::{
 
 /// List sagas
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab saga list
+  kafkalab saga list --json
+
+Exit codes: 0 done, 1 failed, 2 wrong usage")]
 pub struct List {
     /// At most so many
     #[arg(short = 'n', long = "num", value_name = "N", default_value_t = 100)]
@@ -36,7 +41,11 @@ pub struct List {
 
 /// Show a saga: what happened, a line a message, and what the services have of it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab saga show trip-1
+
+Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
 pub struct Show {
     /// The saga's id
     #[arg(value_name = "ID")]

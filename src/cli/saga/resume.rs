@@ -19,6 +19,10 @@ use crate::{
 /// Finish sagas that have not ended: those of a process that died, or was stopped
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  kafkalab saga resume                          all that have not ended
+  kafkalab saga resume trip-1
+
 Exit codes: 0 all ended as their definition says, 1 failed, or one began by another list of steps,
 2 wrong usage, 3 broker unreachable, 4 timed out, 5 a compensation is parked, 130 Ctrl-C, 143 SIGTERM")]
 pub struct Resume {
@@ -30,6 +34,9 @@ pub struct Resume {
 /// Try a parked compensation once more
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  kafkalab saga retry trip-1
+
 Exit codes: 0 ended as its definition says, 1 failed or not parked, 2 wrong usage, 3 broker unreachable,
 4 timed out, 5 it is parked again, 130 Ctrl-C, 143 SIGTERM")]
 pub struct Retry {

@@ -32,20 +32,40 @@ pub(super) struct Opened {
     pub flushes: Arc<AtomicU64>,
 }
 
-/// # Errors
-/// [`Error::Invalid`] before anything is sent, [`Error::Denied`], [`Error::Unreachable`].
-pub(super) async fn open(address: &Address, options: &ConnectOptions) -> Result<Opened> {
-    options.security.check()?;
-    let limit = options.connect_timeout;
-    let mut stage = "";
-    match timeout(limit, open_unlimited(address, options, &mut stage)).await {
-        Ok(opened) => opened,
-        Err(_) => Err(unreachable(address, format!("no answer{stage} within {} s", limit.as_secs_f32()))),
-    }
+/// How far the way to a broker has been gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Name resolution and TCP.
+    Tcp,
+    Tls,
+    /// The first request, ApiVersions.
+    Versions,
+    Sasl,
 }
 
-/// `stage` is where it stands, in words, for the one who ends it.
-async fn open_unlimited(address: &Address, options: &ConnectOptions, stage: &mut &'static str) -> Result<Opened> {
+/// # Errors
+/// [`Error::Invalid`] before anything is sent, [`Error::Denied`], [`Error::Unreachable`]; each with where it stood.
+pub(super) async fn open(address: &Address, options: &ConnectOptions) -> Result<Opened, (Stage, Error)> {
+    let mut stage = Stage::Tcp;
+    options.security.check().map_err(|error| (stage, error))?;
+    let limit = options.connect_timeout;
+    let opened = match timeout(limit, open_unlimited(address, options, &mut stage)).await {
+        Ok(opened) => opened,
+        Err(_) => {
+            let at = match stage {
+                Stage::Tls => " in the TLS handshake",
+                Stage::Versions if options.security.tls.is_some() => " to the first request within TLS",
+                Stage::Sasl => " in the SASL exchange",
+                Stage::Tcp | Stage::Versions => "",
+            };
+            Err(unreachable(address, format!("no answer{at} within {} s", limit.as_secs_f32())))
+        }
+    };
+    opened.map_err(|error| (stage, error))
+}
+
+/// `stage` is where it stands, for the one who ends it.
+async fn open_unlimited(address: &Address, options: &ConnectOptions, stage: &mut Stage) -> Result<Opened> {
     let unreachable = |error: io::Error| unreachable(address, error.to_string());
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?; // a 40 ms pause per request otherwise
@@ -53,7 +73,7 @@ async fn open_unlimited(address: &Address, options: &ConnectOptions, stage: &mut
     let stream = match tls {
         None => Stream::Plain(stream),
         Some(tls) => {
-            *stage = " in the TLS handshake";
+            *stage = Stage::Tls;
             let stream = tls.handshake(&address.host, stream).await.map_err(|why| denied(address, why))?;
             Stream::Tls(Box::new(stream))
         }
@@ -61,11 +81,11 @@ async fn open_unlimited(address: &Address, options: &ConnectOptions, stage: &mut
     let flushes = Arc::new(AtomicU64::new(0));
     let socket = Socket::new(stream, Arc::clone(&flushes));
     let mut messenger = Messenger::new(socket, options.max_answer, Arc::clone(&options.client_id));
-    *stage = if tls.is_some() { " to the first request within TLS" } else { "" };
+    *stage = Stage::Versions;
     let versions = negotiate(&mut messenger).await.map_err(|error| silence(address, tls.as_ref(), &error))?;
     let mut session = None;
     if let Some(sasl) = sasl {
-        *stage = " in the SASL exchange";
+        *stage = Stage::Sasl;
         let lifetime = authenticate(&messenger, sasl).await.map_err(|failure| shut_out(address, failure))?;
         session = Session::begin(sasl, lifetime, options.request_timeout);
     }

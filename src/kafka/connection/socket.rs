@@ -46,6 +46,10 @@ impl Socket {
         if matches!(self.stream, Stream::Plain(_)) && bytes.starts_with(&[0x15, 3]) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, Denied::WantsTls));
         }
+        // A web server's words, as the length of a first answer, would be 1.2 GB.
+        if bytes.starts_with(b"HTTP") {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks HTTP"));
+        }
         Ok(())
     }
 }

@@ -52,13 +52,19 @@ fn every_help_text_is_as_it_is_kept() {
 }
 
 #[test]
-fn every_help_text_names_its_exit_codes() {
+fn every_help_text_has_examples_and_exit_codes() {
     for command in all_commands() {
         let help = kafkalab(&command).arguments(["--help"]).run().ok().text();
-        let (short, shell) = (["config", "completions", "man"], help.contains("Exit codes: 0"));
-        assert!(shell || short.contains(&command[0].as_str()), "{command:?}: {help}");
+        let examples = help.split("Examples:\n").nth(1).unwrap_or_default();
+        assert!(examples.contains(&format!("kafkalab {}", command[0])), "{command:?}: {help}");
+        assert!(help.contains("Exit codes: 0"), "{command:?}: {help}");
     }
-    assert!(kafkalab(["--help"]).run().ok().text().contains("Exit codes: 0 done, 1 failed, 2 wrong usage"));
+    let help = kafkalab(["--help"]).run().ok().text();
+    for word in
+        ["Exit codes: 0 done, 1 failed, 2 wrong usage", "To begin with:\n  kafkalab learn ", "Next: `kafkalab COMMAND"]
+    {
+        assert!(help.contains(word), "{help}");
+    }
 }
 
 #[test]

@@ -235,7 +235,7 @@ fn files_that_cannot_be_read() {
 
 #[test]
 fn an_unreachable_broker_is_named_within_the_time_limit() {
-    let hint = "hint: is the broker running, and is the address right? It comes from flag --brokers\n";
+    let hint = "hint: is the broker running, and is the address right? It comes from flag --brokers; `kafkalab doctor` looks closer\n";
     for command in ["consume t -e", "produce t", "consume t"] {
         let line = format!("{command} -b localhost:1");
         let said =

@@ -89,7 +89,7 @@ fn words_that_are_no_places_are_refused_before_a_broker_is_asked() {
         assert_eq!((ended.code(), ended.text().as_str()), (2, ""), "{line}");
         assert!(ended.stderr.starts_with(&said), "{line}: {}", ended.stderr);
     }
-    let hint = "hint: is the broker running, and is the address right? It comes from flag --brokers\n";
+    let hint = "hint: is the broker running, and is the address right? It comes from flag --brokers; `kafkalab doctor` looks closer\n";
     let away =
         format!("error: connecting: no broker reachable at localhost:1: Connection refused (os error 111)\n{hint}");
     for line in ["list", "list t -J", "show t 0:0", "replay t --all", "purge t -y"] {

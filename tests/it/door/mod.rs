@@ -5,6 +5,7 @@
 //! kcat, and Kafka's own consumer.
 
 mod certificates;
+mod doctor;
 mod folders;
 mod refused;
 mod scram;

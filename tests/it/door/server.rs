@@ -50,6 +50,23 @@ pub fn broker<S>(mechanism: &'static str, sasl: impl Fn() -> S + Send + Sync + '
 where
     S: FnMut(usize, &[u8]) -> Reply,
 {
+    broker_that_says(Told::ItsOwnPort, mechanism, sasl)
+}
+
+/// What a broker answers to the question where the brokers are.
+pub enum Told {
+    ItsOwnPort,
+    /// This host and port.
+    At(&'static str, u16),
+    /// It hangs up: nobody has said who they are.
+    Nothing,
+}
+
+/// The same, and it says where it is as `told` has it.
+pub fn broker_that_says<S>(told: Told, mechanism: &'static str, sasl: impl Fn() -> S + Send + Sync + 'static) -> String
+where
+    S: FnMut(usize, &[u8]) -> Reply,
+{
     listen(move |mut stream| {
         let mut sasl = sasl();
         let mut round = 0;
@@ -64,7 +81,11 @@ where
                 .expect("a header");
             match api {
                 ApiKey::ApiVersions => encode(&versions(), version, &mut reply),
-                ApiKey::Metadata => encode(&nothing_at(own.port()), version, &mut reply),
+                ApiKey::Metadata => match told {
+                    Told::ItsOwnPort => encode(&nothing_at("127.0.0.1", own.port()), version, &mut reply),
+                    Told::At(host, port) => encode(&nothing_at(host, port), version, &mut reply),
+                    Told::Nothing => return Ok(()),
+                },
                 ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
                     let message = match api {
                         ApiKey::SaslHandshake => Bytes::new(),
@@ -82,7 +103,9 @@ where
                     };
                     if api == ApiKey::SaslHandshake {
                         let mechanisms = vec![StrBytes::from_static_str(mechanism)];
-                        encode(&SaslHandshakeResponse::default().with_mechanisms(mechanisms), version, &mut reply);
+                        // 33: that mechanism is not among them
+                        let answer = SaslHandshakeResponse::default().with_error_code(if code == 0 { 0 } else { 33 });
+                        encode(&answer.with_mechanisms(mechanisms), version, &mut reply);
                     } else {
                         let answer = SaslAuthenticateResponse::default().with_error_code(code);
                         let answer = answer.with_error_message(words).with_auth_bytes(bytes.into());
@@ -121,6 +144,11 @@ fn versions() -> ApiVersionsResponse {
     let apis = [
         (ApiKey::ApiVersions, 0, 3),
         (ApiKey::Metadata, 4, 12),
+        // said, and not kept: nobody gets as far
+        (ApiKey::Produce, 3, 11),
+        (ApiKey::Fetch, 4, 12),
+        (ApiKey::ListOffsets, 1, 8),
+        (ApiKey::FindCoordinator, 1, 4),
         (ApiKey::SaslHandshake, 0, 1),
         (ApiKey::SaslAuthenticate, 0, 2),
     ];
@@ -130,8 +158,8 @@ fn versions() -> ApiVersionsResponse {
     ApiVersionsResponse::default().with_api_keys(apis.to_vec())
 }
 
-fn nothing_at(port: u16) -> MetadataResponse {
+fn nothing_at(host: &'static str, port: u16) -> MetadataResponse {
     let broker = MetadataResponseBroker::default().with_node_id(BrokerId(1)).with_port(port.into());
-    let broker = broker.with_host(StrBytes::from_static_str("127.0.0.1"));
+    let broker = broker.with_host(StrBytes::from_static_str(host));
     MetadataResponse::default().with_brokers(vec![broker]).with_controller_id(BrokerId(1))
 }

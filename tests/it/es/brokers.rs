@@ -43,7 +43,7 @@ fn without_a_broker_it_says_so_and_nothing_is_lost() {
     let place = Place::new("nowhere");
     place.done(&["create", "--price", "USD:9.99"]);
     let said = "error: connecting: no broker reachable at localhost:1: Connection refused (os error 111)\n\
-                hint: is the broker running, and is the address right? It comes from environment KAFKALAB_BROKERS\n";
+                hint: is the broker running, and is the address right? It comes from environment KAFKALAB_BROKERS; `kafkalab doctor` looks closer\n";
     for arguments in [&["publish", "--once"][..], &["replay"], &[]] {
         expect(place.es(arguments).env("KAFKALAB_BROKERS", "localhost:1"), 3, "", said);
     }

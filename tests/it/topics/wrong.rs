@@ -169,7 +169,7 @@ fn what_the_broker_refuses() {
 
 #[test]
 fn a_broker_that_is_not_there() {
-    let hint = "hint: is the broker running, and is the address right? It comes from flag --brokers\n";
+    let hint = "hint: is the broker running, and is the address right? It comes from flag --brokers; `kafkalab doctor` looks closer\n";
     let said =
         format!("error: connecting: no broker reachable at localhost:1: Connection refused (os error 111)\n{hint}");
     for line in

@@ -1,0 +1,137 @@
+//! Slips of a new user, each with the message that names it and the next thing to type, held as exact text.
+
+use super::expect;
+use crate::{
+    bytes::files::Folder,
+    harness::{kafkalab, topic},
+    process::on_terminal,
+};
+
+/// These arguments, without a broker: exit 2, and these are the last words.
+#[track_caller]
+fn slip(arguments: &[&str], last: &str) {
+    let folder = Folder::new("slips");
+    folder.file("in.txt", b"x\n");
+    let ended = kafkalab(arguments).env("KAFKALAB_BROKERS", "127.0.0.1:1").in_folder(&folder.0).run();
+    assert_eq!((ended.code(), ended.text().as_str()), (2, ""), "{arguments:?}: {ended:?}");
+    assert!(ended.stderr.starts_with("error: "), "{arguments:?}: {ended:?}");
+    assert!(ended.stderr.ends_with(&format!("{last}\n")), "{arguments:?}: {}", ended.stderr);
+}
+
+#[test]
+fn words_in_the_wrong_order() {
+    slip(&["orders", "consume"], "hint: the command goes first: kafkalab consume orders");
+    slip(&["create", "topics", "orders"], "hint: the command goes first: kafkalab topics create orders");
+    slip(&["help"], "hint: kafkalab --help");
+    slip(&["help", "consume"], "hint: kafkalab consume --help");
+    slip(&["produce", "orders", "in.txt"], "hint: a file is named by -l: kafkalab produce orders -l in.txt");
+    slip(&["consume"], "hint: kafkalab consume TOPIC; `kafkalab topics list` shows what there is");
+    slip(&["produce"], "hint: kafkalab produce TOPIC, or kafkalab produce --sample 10 for ten order events");
+}
+
+#[test]
+fn something_else_for_a_topic() {
+    const HELP: &str = "\n\nFor more information, try '--help'.";
+    for (command, flag) in [("produce", "[TOPIC]"), ("consume", "[TOPIC]...")] {
+        for (text, meant) in [
+            ("./orders", "this is a path, and no topic; a file to be sent is named by -l FILE"),
+            ("/tmp/in.txt", "this is a path, and no topic; a file to be sent is named by -l FILE"),
+            ("'orders'", "without the quotes and blanks around it: orders"),
+            ("\"orders\"", "without the quotes and blanks around it: orders"),
+            ("localhost:9092", "this is an address, and no topic; a broker is named by -b HOST:PORT"),
+            ("two words", "a topic's name has letters, digits, dots, underscores and dashes, 249 of them at most"),
+        ] {
+            slip(&[command, text], &format!("error: invalid value '{text}' for '{flag}': {meant}{HELP}"));
+        }
+    }
+}
+
+#[test]
+fn values_in_another_form() {
+    const HELP: &str = "\n\nFor more information, try '--help'.";
+    slip(&["es", "create", "--price", "12.99"], &format!("write currency and amount, such as USD:99.99{HELP}"));
+    slip(&["es", "create", "--price", "USD 12.99"], &format!("write currency and amount, such as USD:99.99{HELP}"));
+    slip(&["saga", "run", "--fail-at", "9"], "the steps are 1 CreateOrder, 2 ProcessPayment, 3 ShipOrder");
+    slip(&["consume", "t", "-b", "http://localhost:9092"], "write host:port, such as localhost:9092 or [::1]:9092");
+    slip(
+        &["es", "streams", "--store", "/tmp/store.db"],
+        "a store is sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+    );
+}
+
+#[test]
+fn what_is_not_there() {
+    let missing = topic("missing");
+    let said = format!(
+        "error: consuming: topic \"{missing}\" does not exist\nhint: `kafkalab topics list` shows what there is\n"
+    );
+    // another test's topic may be near; this name is as far from all of them as from nothing
+    let ended = kafkalab(["consume", &missing, "-e"]).run();
+    assert_eq!(ended.code(), 1);
+    assert!(ended.stderr == said || ended.stderr.contains("hint: did you mean"), "{}", ended.stderr);
+    let folder = Folder::new("slips-store");
+    let store = format!("sqlite:{}", folder.0.join("store.db").display());
+    expect(
+        kafkalab(["es", "pay", "nothere", "--store", &store]),
+        1,
+        "",
+        "error: order nothere is not there\nhint: `kafkalab es streams` shows what there is; `kafkalab es create --price \
+         USD:9.99` makes one\n",
+    );
+    expect(
+        kafkalab(["saga", "show", "nothere", "--store", &store]),
+        1,
+        "",
+        "error: saga nothere is not there\nhint: `kafkalab saga list` shows what there is\n",
+    );
+}
+
+#[test]
+fn lines_and_settings_as_windows_ends_them() {
+    let topic = topic("crlf");
+    kafkalab(["produce", &topic, "--input", "json"]).stdin("{\"payload\":\"a\"}\r\n{\"payload\":\"b\"}\r\n").run().ok();
+    assert_eq!(kafkalab(["consume", &topic, "-e"]).run().ok().text(), "a\nb\n");
+    let folder = Folder::new("slips-crlf");
+    folder.file("kafkalab.toml", b"client_id = \"lab\"\r\nconnect_timeout = \"2s\"\r\n");
+    let shown = kafkalab(["config", "show"]).in_folder(&folder.0).run().ok();
+    assert!(shown.text().contains("lab") && !shown.text().contains('\r'), "{}", shown.text());
+    assert_eq!(shown.stderr, "");
+}
+
+#[test]
+fn without_a_home_the_store_is_in_the_current_folder() {
+    let folder = Folder::new("slips-homeless");
+    let order = ["es", "create", "--order", "mug-1", "--price", "USD:1.00", "-q"];
+    kafkalab(order).in_folder(&folder.0).env_remove("HOME").run().ok();
+    assert!(folder.0.join("kafkalab/store.db").is_file());
+    // an empty one is none
+    let streams = kafkalab(["es", "streams"]).in_folder(&folder.0).env("HOME", "").run().ok();
+    assert!(streams.text().contains("mug-1"), "{streams:?}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written() {
+    let order = ["es", "create", "--price", "USD:1.00", "--store", "sqlite:/dev/null/store.db"];
+    expect(
+        kafkalab(order),
+        1,
+        "",
+        "error: opening the store: the folder /dev/null of sqlite:/dev/null/store.db cannot be made: File exists (os error \
+         17). Make it, or name another path\n",
+    );
+}
+
+#[test]
+fn forty_columns_and_no_colours() {
+    let page = on_terminal(kafkalab(["topics", "--help", "--no-color"]), 40, b"").text();
+    let options = page.split("\nExamples:").next().unwrap();
+    // clap breaks no usage line
+    let wide = options.lines().filter(|line| line.chars().count() > 40 && !line.starts_with("Usage: "));
+    assert_eq!(wide.collect::<Vec<_>>(), Vec::<&str>::new());
+    let plain = kafkalab(["consume"]).env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1").run();
+    assert!(!plain.stderr.contains('\u{1b}'), "{:?}", plain.stderr);
+    let colored = on_terminal(kafkalab(["orders", "consume"]), 80, b"").text();
+    assert!(colored.contains('\u{1b}'), "{colored:?}");
+    let plain = on_terminal(kafkalab(["consume", "--no-color"]), 80, b"").text();
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+}
