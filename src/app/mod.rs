@@ -7,6 +7,8 @@ pub mod dead_letters;
 pub mod event_sourcing;
 pub mod groups;
 pub mod handler;
+pub mod listen;
+pub mod metrics;
 pub mod outbox;
 pub mod produce;
 pub mod relay;
