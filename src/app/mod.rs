@@ -6,6 +6,7 @@ pub mod crash;
 pub mod dead_letters;
 pub mod event_sourcing;
 pub mod groups;
+pub mod grpc_server;
 pub mod handler;
 pub mod listen;
 pub mod metrics;

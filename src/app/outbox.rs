@@ -51,8 +51,18 @@ pub async fn take(
     actor: &str,
     expected: Option<u64>,
 ) -> Result<Handled, OrderError> {
-    let how = How { via: Some(outbox::VIA), ..How::default() };
-    orders.handle_with(command, actor, expected, how).await
+    take_with(orders, command, actor, expected, How::default()).await
+}
+
+/// The same, in a certain way.
+pub(super) async fn take_with(
+    orders: &Orders,
+    command: &OrderCommand,
+    actor: &str,
+    expected: Option<u64>,
+    how: How<'_>,
+) -> Result<Handled, OrderError> {
+    orders.handle_with(command, actor, expected, How { via: Some(outbox::VIA), ..how }).await
 }
 
 /// Between two looks for published rows that are old enough to be removed.
