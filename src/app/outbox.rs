@@ -34,12 +34,16 @@ use crate::{
     patterns::{
         order::OrderCommand,
         outbox::{self, SHARDS},
+        stock,
     },
     store::{Status, Store},
 };
 
 /// Attempts before a row is parked that is refused for what it is, and might pass later.
 pub const ATTEMPTS: u64 = 5;
+
+/// Where a relay's messages go: the events of orders, and what reserves stock for them.
+pub const RELAYED: [&str; 4] = ["orders", "payments", "shipments", stock::TOPIC];
 
 /// Takes a command on an order, with its messages: both in the store, or neither. Kafka is not asked.
 ///

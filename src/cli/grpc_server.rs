@@ -24,12 +24,10 @@ use crate::app::{
     broker::EmbeddedBroker,
     event_sourcing::Orders,
     grpc_server::{self, Limits, Place, RelayMetrics, ServerMetrics, ServerTls, Service},
-    listen, outbox,
+    listen,
+    outbox::{self, RELAYED},
     relay::{self, Stop, Told, make_topics},
 };
-
-/// Where the events of orders go.
-const TOPICS: [&str; 3] = ["orders", "payments", "shipments"];
 
 /// Serve orders over gRPC: durable with their messages when they are answered, whether Kafka is there or not
 ///
@@ -231,7 +229,7 @@ async fn relay_on(
     troubled: &Troubled,
     session: &Session,
 ) -> Result<()> {
-    let made = make_topics(cluster, &args.options.topics(session, &TOPICS)).await?;
+    let made = make_topics(cluster, &args.options.topics(session, &RELAYED)).await?;
     if !made.is_empty() {
         session.say(&format!("made {}", made.join(", ")));
     }

@@ -129,6 +129,8 @@ async fn routes(service: impl OrdersService, limits: &Limits) -> (tonic_health::
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // so that grpcurl shows the details of an error in words
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     // they are this build's own, so they can be read
     if let Ok(reflection) = reflection().build_v1() {
