@@ -108,7 +108,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
         Some(address) => Some(bind(address, "--metrics 127.0.0.1:0").await?),
         None => None,
     };
-    let store = options.open(session).await?;
+    let store = options.open_within(args.timeout, session).await?;
     let broker = args.broker(session)?;
     args.say(address, metrics_listener.as_ref(), &store, session);
 

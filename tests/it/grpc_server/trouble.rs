@@ -46,7 +46,7 @@ fn a_call_whose_time_is_over_is_told_so_and_nothing_is_half_written() {
 #[test]
 fn a_store_that_stays_locked_is_unavailable_with_a_time_to_try_again() {
     let place = Place::sqlite("locked");
-    let server = Server::start(&place, &["--relay", "external", "--timeout", "60s"]);
+    let server = Server::start(&place, &["--relay", "external"]);
     let holder = rusqlite::Connection::open(place.path()).expect("the store's file");
     holder.execute_batch("BEGIN IMMEDIATE").expect("a lock");
     let locked = server.refused("CreateOrder", &[KEY], ORDER);
