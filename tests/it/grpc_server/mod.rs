@@ -69,7 +69,10 @@ impl Server {
     fn calling(&self, method: &str, headers: &[&str], request: &str) -> Program {
         let headers: Vec<&str> = headers.iter().flat_map(|header| ["-H", header]).collect();
         let method = format!("orders.v1.OrdersService/{method}");
-        self.grpcurl(&[&["-emit-defaults", "-format-error", "-d", request], &headers[..]].concat(), &method)
+        self.grpcurl(
+            &[&["-connect-timeout", "30", "-emit-defaults", "-format-error", "-d", request], &headers[..]].concat(),
+            &method,
+        )
     }
 
     fn stop(mut self) -> Ended {

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{DEADLINE_EXCEEDED, ORDER, Server, UNAVAILABLE, client, ordering, relayed, runtime, serving};
+use super::{DEADLINE_EXCEEDED, ORDER, Refused, Server, UNAVAILABLE, client, ordering, relayed, runtime, serving};
 use crate::{
     bytes::files::Folder,
     cluster::soak,
@@ -20,16 +20,17 @@ use crate::{
 };
 
 const KEY: &str = "idempotency-key: k-1";
+const METHOD: &str = "orders.v1.OrdersService/CreateOrder";
 
 #[test]
 fn a_call_whose_time_is_over_is_told_so_and_nothing_is_half_written() {
     let place = Place::sqlite("late");
-    let server = Server::start(&place, &["--relay", "external", "--timeout", "500ms"]);
+    let server = Server::start(&place, &["--relay", "external"]);
     let holder = rusqlite::Connection::open(place.path()).expect("the store's file");
     holder.execute_batch("BEGIN IMMEDIATE").expect("a lock");
     let began = Instant::now();
-    let late = server.refused("CreateOrder", &[KEY], ORDER);
-    assert_eq!((late.code, late.reason()), (DEADLINE_EXCEEDED, "DEADLINE"), "{late:?}");
+    let late = Refused::of(&server.grpcurl(&["-max-time", "1", "-format-error", "-H", KEY, "-d", ORDER], METHOD).run());
+    assert_eq!(late.code, DEADLINE_EXCEEDED, "{late:?}");
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     holder.execute_batch("ROLLBACK").expect("unlocking");
     // it was on its way: whole or not at all, and the next attempt finds it or takes it
