@@ -8,12 +8,13 @@
 //! | [`app`] | the async glue of each command and pattern; never prints, never sees clap |
 //! | [`kafka`] | the client: connection, cluster, batches, producer, consumer, admin |
 //! | [`broker`] | the embedded broker behind one function |
+//! | [`grpc`] | the service `orders.v1` on the wire: messages, statuses, the port and its limits |
 //! | [`store`] | the event log, outbox, inbox and read models, on SQLite or PostgreSQL; all SQL |
 //! | [`patterns`] | the rules of the patterns, as pure functions |
 //!
 //! # The import rule
 //!
-//! `cli -> app -> {kafka, broker, store} -> patterns`. The boundaries never import each other, and nobody imports
+//! `cli -> app -> {kafka, broker, store, grpc} -> patterns`. The boundaries never import each other, and nobody imports
 //! upwards. `cli` names the client's plain data (records, offsets, topic descriptions) only through what `app`
 //! re-exports. `tests/it/house.rs` holds the rule.
 
@@ -25,6 +26,7 @@ struct Readme;
 pub mod app;
 pub mod broker;
 pub mod cli;
+pub mod grpc;
 pub mod kafka;
 pub mod patterns;
 pub mod store;

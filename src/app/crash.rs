@@ -46,12 +46,18 @@ pub const SAGA_AFTER_COMMIT: &str = "saga.after-commit";
 pub const REBUILD_BEFORE_SWITCH: &str = "rebuild.before-switch";
 pub const REBUILD_AFTER_SWITCH: &str = "rebuild.after-switch";
 
+pub const GRPC_BEFORE_REPLY: &str = "grpc.before-reply";
+
 /// All of them, in the order in which an event meets them.
-pub const POINTS: [CrashPoint; 14] = [
+pub const POINTS: [CrashPoint; 15] = [
     point(APPEND_BEFORE_COMMIT, "what was not committed never happened: no event, nothing to publish"),
     point(APPEND_AFTER_COMMIT, "what was committed is published, although whoever wrote it was never told"),
     point(OUTBOX_BEFORE_COMMIT, "what was not committed never happened: no order, and no message"),
     point(OUTBOX_AFTER_COMMIT, "the message of what was committed is sent, although whoever ordered was never told"),
+    point(
+        GRPC_BEFORE_REPLY,
+        "an order whose taker died before it answered is there once: the caller's next attempt by the same key finds it",
+    ),
     point(RELAY_AFTER_CLAIM, "what was read and not sent is sent by the next relay"),
     point(RELAY_AFTER_SEND, "what was sent in an open transaction is never seen; the next relay sends it again"),
     point(

@@ -91,6 +91,11 @@ pub(super) struct How<'a> {
     pub via: Option<&'a str>,
     /// The command's own id, from which those of its events follow: sent again they are known.
     pub command_id: Option<&'a str>,
+    /// The request's, for the events' headers.
+    pub traceparent: Option<&'a str>,
+    pub request_id: Option<&'a str>,
+    /// The order's id was made for this command, so most likely there is no such order: nothing is read before it is tried.
+    pub is_new: bool,
 }
 
 /// The id of the `nth` event of a command that has an id.
@@ -136,7 +141,10 @@ impl Orders {
         let order_id = command.order_id();
         let mut conflicts = 0;
         loop {
-            let Now { order: before, last } = self.now(order_id).await?;
+            let Now { order: before, last } = match how.is_new && conflicts == 0 {
+                true => Now::default(),
+                false => self.now(order_id).await?,
+            };
             if let Some(expected) = expected.filter(|expected| *expected != before.version) {
                 return Err(OrderError::WrongVersion { order_id: order_id.clone(), expected, actual: before.version });
             }
@@ -283,7 +291,8 @@ fn recorded(
             actor: actor.to_owned(),
             correlation_id: Some(order_id.as_str().to_owned()),
             causation_id: cause.map(|id| id.to_string()),
-            traceparent: None,
+            traceparent: how.traceparent.map(str::to_owned),
+            request_id: how.request_id.map(str::to_owned),
             via: how.via.map(str::to_owned),
         };
         new.push(event.to_new_event(id, &metadata));

@@ -34,12 +34,16 @@ use crate::{
     patterns::{
         order::OrderCommand,
         outbox::{self, SHARDS},
+        stock,
     },
     store::{Status, Store},
 };
 
 /// Attempts before a row is parked that is refused for what it is, and might pass later.
 pub const ATTEMPTS: u64 = 5;
+
+/// Where a relay's messages go: the events of orders, and what reserves stock for them.
+pub const RELAYED: [&str; 4] = ["orders", "payments", "shipments", stock::TOPIC];
 
 /// Takes a command on an order, with its messages: both in the store, or neither. Kafka is not asked.
 ///
@@ -51,8 +55,18 @@ pub async fn take(
     actor: &str,
     expected: Option<u64>,
 ) -> Result<Handled, OrderError> {
-    let how = How { via: Some(outbox::VIA), ..How::default() };
-    orders.handle_with(command, actor, expected, how).await
+    take_with(orders, command, actor, expected, How::default()).await
+}
+
+/// The same, in a certain way.
+pub(super) async fn take_with(
+    orders: &Orders,
+    command: &OrderCommand,
+    actor: &str,
+    expected: Option<u64>,
+    how: How<'_>,
+) -> Result<Handled, OrderError> {
+    orders.handle_with(command, actor, expected, How { via: Some(outbox::VIA), ..how }).await
 }
 
 /// Between two looks for published rows that are old enough to be removed.

@@ -18,6 +18,7 @@ mod format;
 #[cfg(test)]
 mod given;
 mod groups;
+mod grpc_server;
 mod input;
 mod json_record;
 mod lab;
@@ -116,6 +117,7 @@ enum Command {
     Outbox(outbox::Args),
     Saga(saga::Args),
     Cqrs(cqrs::Args),
+    GrpcServer(grpc_server::Args),
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
     Doctor(doctor::Args),
@@ -186,6 +188,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Outbox(args) => outbox::run(args, &session).await,
             Command::Saga(args) => saga::run(args, &session).await,
             Command::Cqrs(args) => cqrs::run(args, &session).await,
+            Command::GrpcServer(args) => grpc_server::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Doctor(args) => doctor::run(&args, &session).await,

@@ -52,7 +52,24 @@ impl Options {
     }
 
     pub async fn open_at(&self, url: &StoreUrl) -> Result<Store> {
-        let options = StoreOptions { crash_point: self.crash().hook(), ..StoreOptions::default() };
+        self.open_with(url, StoreOptions::default()).await
+    }
+
+    /// For who answers within a time: a store that is away or locked has failed before that, so that it can be said.
+    pub async fn open_within(&self, limit: Duration, session: &Session) -> Result<Store> {
+        let usual = StoreOptions::default();
+        let lock_wait = usual.lock_wait.min(limit.mul_f64(0.6));
+        let options = StoreOptions {
+            lock_wait,
+            idle_in_transaction: usual.idle_in_transaction.min(lock_wait.mul_f64(0.8)),
+            retry_for: usual.retry_for.min(limit.mul_f64(0.3)),
+            ..usual
+        };
+        self.open_with(&self.url(session)?, options).await
+    }
+
+    async fn open_with(&self, url: &StoreUrl, options: StoreOptions) -> Result<Store> {
+        let options = StoreOptions { crash_point: self.crash().hook(), ..options };
         Store::open_with(url, options).await.wrap_err("opening the store")
     }
 

@@ -58,7 +58,7 @@ use time::OffsetDateTime;
 
 use super::event_sourcing::{Metadata, NewEvent};
 
-pub use decode::{EnvelopeError, Mode, Received, decode};
+pub use decode::{EnvelopeError, Mode, Received, decode, is_traceparent};
 
 /// The one version of CloudEvents that is read and written.
 pub const SPEC_VERSION: &str = "1.0";

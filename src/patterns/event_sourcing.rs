@@ -247,6 +247,9 @@ pub struct Metadata {
     /// W3C Trace Context, as it came with the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Of the request, where it came with an id: by it the caller's log and this one are read together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// What publishes the event, where it is not the log's own publisher ([`outbox`](super::outbox)).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,

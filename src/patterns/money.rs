@@ -140,10 +140,13 @@ impl Money {
         Ok(Self { minor, currency })
     }
 
-    /// A number out of JSON, taken by the shortest decimal that names `float`. Below 10^15 smallest units that is what was
-    /// written, because 15 digits survive the way through binary64 (IEEE 754); above, neighbouring amounts begin to share
-    /// a number.
-    fn from_number(float: f64, currency: Currency) -> Result<Self, MoneyError> {
+    /// A number out of JSON or protobuf, taken by the shortest decimal that names `float`. Below 10^15 smallest units that is
+    /// what was written, because 15 digits survive the way through binary64 (IEEE 754); above, neighbouring amounts begin to
+    /// share a number.
+    ///
+    /// # Errors
+    /// The number is no amount of the currency, is not finite, or has too many digits.
+    pub fn from_f64(float: f64, currency: Currency) -> Result<Self, MoneyError> {
         let text = float.to_string();
         let money = Self::from_decimal(&text, currency)?;
         if money.minor.unsigned_abs() >= 10u64.pow(15) {
@@ -271,7 +274,7 @@ impl<'de> Deserialize<'de> for Money {
         let Read { currency, amount } = Read::deserialize(deserializer)?;
         let money = match amount {
             Amount::Text(text) => Self::from_decimal(&text, currency),
-            Amount::Float(float) => Self::from_number(float, currency),
+            Amount::Float(float) => Self::from_f64(float, currency),
         };
         money.map_err(de::Error::custom)
     }

@@ -95,7 +95,7 @@ impl NewMessage {
             event_type: event.event_type.clone(),
             payload: event.data.clone(),
             topic: None,
-            headers: rest(&envelope),
+            headers: rest(&envelope, metadata.request_id.as_deref()),
         }
     }
 
@@ -108,7 +108,7 @@ impl NewMessage {
             event_type: envelope.event_type.clone(),
             payload,
             topic: Some(topic.to_owned()),
-            headers: rest(envelope),
+            headers: rest(envelope, None),
         }
     }
 
@@ -117,11 +117,15 @@ impl NewMessage {
     }
 }
 
+/// The header with the id of the request from which a message comes.
+const REQUEST_ID: &str = "x-request-id";
+
 /// The attributes for which the table has no column.
-fn rest(envelope: &Envelope) -> String {
+fn rest(envelope: &Envelope, request_id: Option<&str>) -> String {
     const COLUMNS: [&str; 5] = ["ce_specversion", "ce_id", "ce_type", "ce_time", "ce_subject"];
     let headers = envelope.headers().into_iter();
     let rest = headers.filter(|(name, _)| !COLUMNS.contains(name) && *name != "content-type");
+    let rest = rest.chain(request_id.map(|id| (REQUEST_ID, id.to_owned())));
     Value::Object(rest.map(|(name, value)| (name.to_owned(), value.into())).collect()).to_string()
 }
 
@@ -282,7 +286,7 @@ mod tests {
             causation_id: Some("cause".to_owned()),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         };
-        let rest: Value = serde_json::from_str(&rest(&envelope)).unwrap();
+        let rest: Value = serde_json::from_str(&rest(&envelope, None)).unwrap();
         let mut given = rest.as_object().unwrap().clone();
         given.insert("tenant".to_owned(), "blue".into());
         let mut expected: Vec<_> =

@@ -220,6 +220,15 @@ const UNPUBLISHED: &str = "
     SELECT (SELECT count(*) FROM outbox_unpublished WHERE status = 0),
            (SELECT count(*) FROM outbox_unpublished WHERE status = 2),
            (SELECT count(*) FROM outbox_unpublished WHERE status = 3)";
+// The first of each shard and status, by the index: nearly the oldest, since `seq` rises with time.
+const OLDEST: &str = "
+    WITH shards (n) AS (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15)),
+    statuses (s) AS (VALUES (0), (2), (3)),
+    firsts (shard, seq) AS (
+        SELECT n, (SELECT seq FROM outbox_unpublished WHERE status = s AND shard = n ORDER BY seq LIMIT 1)
+        FROM shards CROSS JOIN statuses)
+    SELECT now_ms() - min((SELECT o.created_at_ms FROM outbox o WHERE o.shard = f.shard AND o.seq = f.seq))
+    FROM firsts f WHERE f.seq IS NOT NULL";
 // The outbox and what is known of a row change together: what is not published is not taken for it. Row by row, so that it
 // ends with the last one that goes.
 const PURGE: [&str; 2] = [
@@ -389,6 +398,12 @@ impl Store {
     pub async fn outbox_unpublished(&self) -> Result<(u64, u64, u64), StoreError> {
         let row = self.database().row(Access::Read, UNPUBLISHED, []).await?;
         row.map_or(Ok((0, 0, 0)), |row| Ok((row.count(0)?, row.count(1)?, row.count(2)?)))
+    }
+
+    /// How long the oldest row has waited that is not published, in milliseconds by the store's clock: by the index alone.
+    pub async fn outbox_oldest_ms(&self) -> Result<Option<i64>, StoreError> {
+        let row = self.database().row(Access::Read, OLDEST, []).await?;
+        row.map_or(Ok(None), |row| row.optional_int(0))
     }
 
     /// Lets a parked row be tried again, and its aggregate behind it. False: it is not parked.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     app::{
-        outbox::{demo::TOPICS, relay},
+        outbox::{RELAYED, relay},
         relay::{self, Told, make_topics},
     },
     cli::{
@@ -60,7 +60,7 @@ pub struct Args {
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {
     let store = options.open(session).await?;
     let Some(cluster) = session.connect_or_wait(!args.once).await? else { return Ok(session.stop.exit()) };
-    let topics = options.topics(session, &[TOPICS.as_slice(), &["payments", "shipments"]].concat());
+    let topics = options.topics(session, &RELAYED);
     if !args.no_create {
         let made = make_topics(&cluster, &topics).await?;
         if !made.is_empty() {

@@ -193,6 +193,11 @@ fn base64(text: &str) -> Result<Vec<u8>, EnvelopeError> {
     })
 }
 
+/// Whether the text is a trace of W3C Trace Context, version 00, that can be passed on.
+pub fn is_traceparent(text: &str) -> bool {
+    valid_traceparent(text.as_bytes()).is_some()
+}
+
 /// `00-<32 hex>-<16 hex>-<2 hex>`, lower case, neither id all zeros (W3C Trace Context, section 3.2).
 fn valid_traceparent(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;

@@ -4,7 +4,7 @@
 //! and each way to be wrong; [`Listener`] lists them. That a listener is right is shown by somebody else who goes in by it:
 //! kcat, and Kafka's own consumer.
 
-mod certificates;
+pub mod certificates;
 mod doctor;
 mod folders;
 mod refused;

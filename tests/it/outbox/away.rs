@@ -44,7 +44,7 @@ fn stop(mut relay: Running) {
 }
 
 /// Memory that a process has, in kilobytes.
-fn resident(relay: &Running) -> u64 {
+pub fn resident(relay: &Running) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", relay.pid())).expect("a process that runs");
     let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("its memory");
     line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse().ok()).expect("a number")

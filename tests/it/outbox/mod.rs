@@ -2,11 +2,11 @@
 //!
 //! The store is SQLite, or a schema of its own on the PostgreSQL that `KAFKALAB_TEST_POSTGRES` names.
 
-mod away;
+pub mod away;
 mod crash;
 pub mod database;
 mod handler;
-mod judge;
+pub mod judge;
 mod parked;
 mod relays;
 mod transcript;
