@@ -9,11 +9,12 @@
 //! | [`kafka`] | the client: connection, cluster, batches, producer, consumer, admin |
 //! | [`broker`] | the embedded broker behind one function |
 //! | [`store`] | the event log, outbox, inbox and read models, on SQLite or PostgreSQL; all SQL |
+//! | [`notify`] | telling somebody outside: a file's lines, a webhook |
 //! | [`patterns`] | the rules of the patterns, as pure functions |
 //!
 //! # The import rule
 //!
-//! `cli -> app -> {kafka, broker, store} -> patterns`. The boundaries never import each other, and nobody imports
+//! `cli -> app -> {kafka, broker, store, notify} -> patterns`. The boundaries never import each other, and nobody imports
 //! upwards. `cli` names the client's plain data (records, offsets, topic descriptions) only through what `app`
 //! re-exports. `tests/it/house.rs` holds the rule.
 
@@ -26,5 +27,6 @@ pub mod app;
 pub mod broker;
 pub mod cli;
 pub mod kafka;
+pub mod notify;
 pub mod patterns;
 pub mod store;

@@ -17,6 +17,7 @@ mod format;
 #[cfg(test)]
 mod given;
 mod groups;
+mod grpc_consumer;
 mod input;
 mod json_record;
 mod lab;
@@ -105,6 +106,7 @@ enum Command {
     Outbox(outbox::Args),
     Saga(saga::Args),
     Cqrs(cqrs::Args),
+    GrpcConsumer(grpc_consumer::Args),
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
     Config(config_show::Args),
@@ -162,6 +164,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Outbox(args) => outbox::run(args, &session).await,
             Command::Saga(args) => saga::run(args, &session).await,
             Command::Cqrs(args) => cqrs::run(args, &session).await,
+            Command::GrpcConsumer(args) => grpc_consumer::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,
             Command::Config(args) => config_show::run(&args, &session),
