@@ -8,6 +8,8 @@ pub mod event_sourcing;
 pub mod groups;
 pub mod grpc_consumer;
 pub mod handler;
+pub mod listen;
+pub mod metrics;
 pub mod outbox;
 pub mod produce;
 pub mod relay;
