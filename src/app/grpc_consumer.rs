@@ -14,6 +14,7 @@
 //! Counts and index are effectively once: each event counts once, whatever is repeated or killed. Notifications are queued
 //! once, and sent at-least-once; see [`send`].
 
+pub mod meters;
 pub mod rebuild;
 pub mod send;
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -14,9 +15,11 @@ use crate::{
         Cluster, Store,
         grpc_consumer::{
             self, Consumer, TOPICS, Told,
+            meters::Meters,
             send::{self, Sending},
         },
         handler::{self, HandlerError, What},
+        listen, metrics,
         notify::{NoTarget, Notifier, Target},
         relay::make_topics,
     },
@@ -56,6 +59,9 @@ pub struct Run {
     /// With --once: fail when a broker or the store has been away for so long
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, requires = "once")]
     give_up_after: Duration,
+    /// Serve metrics in Prometheus' text here, at /metrics
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     /// Records of one transaction at most
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch: u32,
@@ -72,6 +78,7 @@ impl Default for Run {
             instance_id: None,
             once: false,
             give_up_after: Duration::from_secs(30),
+            metrics: None,
             batch: 2000,
         }
     }
@@ -114,6 +121,10 @@ impl Run {
 
 pub async fn run(args: Run, options: &Options, session: &Session) -> Result<Exit> {
     let wanted = args.wanted();
+    let listener = match args.metrics {
+        Some(address) => Some(listen::bind(address).await?),
+        None => None,
+    };
     let sending = args.sending(options, &wanted).await?;
     let store = options.open(session).await?;
     let Some(consumers) = connected(&wanted, &args, session).await? else { return Ok(session.stop.exit()) };
@@ -127,9 +138,31 @@ pub async fn run(args: Run, options: &Options, session: &Session) -> Result<Exit
         sending: sending.as_ref().map(|(_, sending)| sending),
     };
     let teller = Mutex::new(Teller { options, session, in_trouble: HashSet::new(), failed: None });
-    let tell = |told: Told<'_>| teller.lock().unwrap_or_else(PoisonError::into_inner).tell(&told);
+    let meters = Meters::default();
+    let tell = |told: Told<'_>| {
+        meters.count(&told);
+        teller.lock().unwrap_or_else(PoisonError::into_inner).tell(&told);
+    };
     let stop = session.stop.token();
-    let ended = run.run(&stop, &tell).await?;
+    let running = run.run(&stop, &tell);
+    let ended = match listener {
+        None => running.await?,
+        Some(listener) => {
+            session.say(&format!("metrics: http://{}/metrics", listener.local_addr()?));
+            let refresh = {
+                let (meters, store, consumers) = (meters.clone(), store.clone(), consumers.clone());
+                move || meters.refresh(&store, &consumers)
+            };
+            let done = stop.child_token();
+            let serving = metrics::serve(listener, meters.registry(), refresh, &done);
+            let running = async {
+                let ended = running.await;
+                done.cancel();
+                ended
+            };
+            tokio::join!(running, serving).0?
+        }
+    };
     if let Some(failed) = teller.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
         return Err(failed);
     }
