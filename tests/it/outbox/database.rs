@@ -19,20 +19,20 @@ use crate::{
 };
 
 /// A PostgreSQL of the test's own, since it is stopped and killed.
-struct Server {
+pub struct Server {
     folder: PathBuf,
-    url: String,
+    pub url: String,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = std::env::temp_dir().join(crate::harness::topic("outbox-postgres"));
         let mut server = Self { folder, url: String::new() };
         server.url = server.run("start").trim().to_owned();
         server
     }
 
-    fn run(&self, command: &str) -> String {
+    pub fn run(&self, command: &str) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/dev/postgres/postgres.sh");
         program(script, [command, "--dir", &self.folder.display().to_string()]).run().ok().text()
     }

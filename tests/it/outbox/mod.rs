@@ -4,7 +4,7 @@
 
 mod away;
 mod crash;
-mod database;
+pub mod database;
 mod handler;
 mod judge;
 mod parked;
