@@ -1,6 +1,6 @@
 //! Calls of a webhook.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -19,6 +19,8 @@ use super::{LIMIT, NotHeard, Notice};
 
 /// Of an answer so much is read at most: it is nothing to us but a reason, and the connection's end otherwise.
 const ANSWER: usize = 16 * 1024;
+/// And for so long.
+const BODY: Duration = Duration::from_secs(1);
 /// Of a reason so many letters are kept.
 const REASON: usize = 120;
 /// Connections that wait for the next call.
@@ -80,8 +82,9 @@ impl Webhook {
         let key = HeaderValue::try_from(format!("\"{}\"", notice.id)).map_err(|error| no_answer(&error))?;
         headers.insert("idempotency-key", key);
         let answer = self.client.request(request).await.map_err(|error| no_answer(&error))?;
+        // the status has said it: a body that does not end changes nothing
         let status = answer.status();
-        let said = read(answer.into_body()).await;
+        let said = tokio::time::timeout(BODY, read(answer.into_body())).await.unwrap_or_default();
         if status.is_success() {
             return Ok(());
         }

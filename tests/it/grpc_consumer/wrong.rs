@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::{consuming, stats, write};
+use super::{consuming, drain, judged, stats, tables, write};
 use crate::{cli::expect, es::Place};
 
 #[test]
@@ -33,6 +33,24 @@ fn wrong_words_are_told_with_2() {
     let said = "error: file:/nowhere/told.jsonl: No such file or directory (os error 2)\n";
     assert_eq!((ended.code(), ended.stderr.as_str()), (1, said));
     expect(place.consumer(&["notifications"]), 0, "", "0 notifications waiting; 0 dead\n");
+}
+
+#[test]
+fn a_rebuild_gives_the_same_rows_whatever_they_were() {
+    let place = Place::new("rebuild");
+    write(&place, 120, 61);
+    drain(&place, &[]);
+    let before = tables(&place);
+    // somebody's hand
+    place.sql("UPDATE counts SET count = count + 1 WHERE name = 'user'");
+    place.sql("DELETE FROM documents WHERE id > (SELECT min(id) FROM documents)");
+    assert_ne!(tables(&place), before);
+    for name in ["analytics", "search-index"] {
+        let ended = place.consumer(&["rebuild", name]).run().ok();
+        assert!(ended.stderr.starts_with(&format!("{name}: rebuilt from ")), "{ended:?}");
+    }
+    assert_eq!(tables(&place), before);
+    judged(&place);
 }
 
 #[test]
