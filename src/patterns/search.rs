@@ -100,7 +100,8 @@ fn document(event: &OrderEvent, known: &Known) -> Result<Document, serde_json::E
         price: created.map(|fact| fact.what.price.to_string()),
     };
     let texts = [Some(&found.order_id), Some(&found.status), found.user_id.as_ref(), found.product_id.as_ref()];
-    let texts = texts.into_iter().chain([found.price.as_ref()]).flatten();
+    let price = found.price.as_ref().map(|price| price.replace(':', " ")); // currency and amount are words of their own
+    let texts = texts.into_iter().chain([price.as_ref()]).flatten();
     Ok(Document {
         id: found.order_id.clone(),
         time_ms: created.map_or(0, |fact| fact.time_ms),

@@ -170,7 +170,7 @@ fn one_that_cannot_go_on_by_itself_is_tried_again_and_the_others_go_on() {
     until_heard(&receiver, 20);
     let read = || kafkalab(["consume", &letters, "-e", "-q"]).run().ok().text();
     assert_eq!(read(), "");
-    kafkalab(["topics", "config", &letters, "max.message.bytes=100000"]).run().ok();
+    kafkalab(["topics", "config", &letters, "--set", "max.message.bytes=100000"]).run().ok();
     until_counted(&place, 20);
     until("the letters of two", Duration::from_secs(60), || match read().lines().count() {
         2 => Ok(()),
