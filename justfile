@@ -88,7 +88,7 @@ es_tests := `cd tests/it/es && ls *.rs | sed 's/\(.*\)\.rs/es::\1::/' | tr '\n' 
 soak-postgres:
     KAFKALAB_SOAK=1 dev/postgres/postgres.sh run --set max_connections=400 --env KAFKALAB_TEST_POSTGRES -- \
         dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
-        cargo test --locked --release --test it -- --include-ignored {{ es_tests }} outbox:: saga:: cqrs::
+        cargo test --locked --release --test it -- --include-ignored {{ es_tests }} outbox:: saga:: cqrs:: grpc_consumer::
 
 # The saga's matrix on Apache Kafka, with SQLite and then PostgreSQL: 3 steps, 6 faults, 2 styles, no crash and kill -9 at each crash point
 [group('check')]

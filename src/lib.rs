@@ -10,11 +10,12 @@
 //! | [`broker`] | the embedded broker behind one function |
 //! | [`grpc`] | the service `orders.v1` on the wire: messages, statuses, the port and its limits |
 //! | [`store`] | the event log, outbox, inbox and read models, on SQLite or PostgreSQL; all SQL |
+//! | [`notify`] | telling somebody outside: a file's lines, a webhook |
 //! | [`patterns`] | the rules of the patterns, as pure functions |
 //!
 //! # The import rule
 //!
-//! `cli -> app -> {kafka, broker, store, grpc} -> patterns`. The boundaries never import each other, and nobody imports
+//! `cli -> app -> {kafka, broker, store, grpc, notify} -> patterns`. The boundaries never import each other, and nobody imports
 //! upwards. `cli` names the client's plain data (records, offsets, topic descriptions) only through what `app`
 //! re-exports. `tests/it/house.rs` holds the rule.
 
@@ -28,5 +29,6 @@ pub mod broker;
 pub mod cli;
 pub mod grpc;
 pub mod kafka;
+pub mod notify;
 pub mod patterns;
 pub mod store;

@@ -43,13 +43,16 @@ pub const HANDLER_AFTER_COMMIT: &str = "handler.after-commit";
 pub const SAGA_BEFORE_COMMIT: &str = "saga.before-commit";
 pub const SAGA_AFTER_COMMIT: &str = "saga.after-commit";
 
+pub const NOTIFY_AFTER_CLAIM: &str = "notify.after-claim";
+pub const NOTIFY_AFTER_SEND: &str = "notify.after-send";
+
 pub const REBUILD_BEFORE_SWITCH: &str = "rebuild.before-switch";
 pub const REBUILD_AFTER_SWITCH: &str = "rebuild.after-switch";
 
 pub const GRPC_BEFORE_REPLY: &str = "grpc.before-reply";
 
 /// All of them, in the order in which an event meets them.
-pub const POINTS: [CrashPoint; 15] = [
+pub const POINTS: [CrashPoint; 17] = [
     point(APPEND_BEFORE_COMMIT, "what was not committed never happened: no event, nothing to publish"),
     point(APPEND_AFTER_COMMIT, "what was committed is published, although whoever wrote it was never told"),
     point(OUTBOX_BEFORE_COMMIT, "what was not committed never happened: no order, and no message"),
@@ -72,6 +75,11 @@ pub const POINTS: [CrashPoint; 15] = [
     ),
     point(SAGA_BEFORE_COMMIT, "a step of a saga that was not committed is decided again, on the same reply"),
     point(SAGA_AFTER_COMMIT, "a step of a saga that was committed goes on, although its orchestrator is gone"),
+    point(NOTIFY_AFTER_CLAIM, "a notification that was claimed and not sent is sent when the claim is over"),
+    point(
+        NOTIFY_AFTER_SEND,
+        "a notification that was sent and not marked is sent again: at-least-once, with the same id",
+    ),
     point(REBUILD_BEFORE_SWITCH, "the old read model serves on; the same rebuild again goes on where this one ended"),
     point(REBUILD_AFTER_SWITCH, "the new read model serves, although whoever built it was never told"),
 ];

@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod doctor;
 pub mod event_sourcing;
 pub mod groups;
+pub mod grpc_consumer;
 pub mod grpc_server;
 pub mod handler;
 pub mod learn;
@@ -25,14 +26,14 @@ pub use crate::kafka::{
     Record, RecordRef, Sasl, Security, Shape, Tls, TlsFiles, Topic, TopicNumber, TopicPartition,
 };
 pub use crate::{
-    broker,
+    broker, notify,
     patterns::{
-        dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, projection,
-        saga as sagas, sample, stock,
+        analytics, dead_letter as letters, envelope::rfc_3339, event_sourcing as log, inbox, money, order, projection,
+        saga as sagas, sample, search, stock,
     },
     store::{
-        Depth, OrderRow, OutboxRow, RecentRow, RevenueRow, Status as OutboxStatus, Store, StoreError, StoreOptions,
-        StoreUrl, StreamInfo, Tally as ModelTally, UrlError,
+        Count, Depth, DocumentRow, NotificationRow, NotificationStatus, OrderRow, OutboxRow, RecentRow, RevenueRow,
+        Status as OutboxStatus, Store, StoreError, StoreOptions, StoreUrl, StreamInfo, Tally as ModelTally, UrlError,
     },
 };
 

@@ -127,7 +127,7 @@ pub async fn start(store: &Store, style: Style, sagas: &[NewSaga]) -> Result<(),
 pub async fn begin(store: &Store, by: &Orchestrator, sagas: Vec<(String, Effects)>) -> Result<(), SagaError> {
     let mut handled = Handled { consumer: by.name().to_owned(), points: Some(by.crash_points()), ..Handled::default() };
     let ids = sagas.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ");
-    for (id, Effects { state, timer, messages }) in sagas {
+    for (id, Effects { state, timer, messages, .. }) in sagas {
         let entity = Entity { kind: SAGA, id };
         handled.states.push(StateWrite { entity, read: 0, data: state.unwrap_or_default(), due_in: timer });
         handled.outbox.extend(messages);
@@ -217,7 +217,7 @@ pub async fn retry(store: &Store, id: &str) -> Result<(), SagaError> {
         if is_choreographed(&saga) {
             return choreography::retry(store, id).await;
         }
-        let Effects { state, timer, messages } = ORCHESTRATOR.retry(saga)?;
+        let Effects { state, timer, messages, .. } = ORCHESTRATOR.retry(saga)?;
         let entity = Entity { kind: SAGA, id: id.to_owned() };
         let state = StateWrite { entity, read: version, data: state.unwrap_or_default(), due_in: timer };
         let consumer = ORCHESTRATOR.name().to_owned();

@@ -18,6 +18,7 @@ mod format;
 #[cfg(test)]
 mod given;
 mod groups;
+mod grpc_consumer;
 mod grpc_server;
 mod input;
 mod json_record;
@@ -117,6 +118,7 @@ enum Command {
     Outbox(outbox::Args),
     Saga(saga::Args),
     Cqrs(cqrs::Args),
+    GrpcConsumer(grpc_consumer::Args),
     GrpcServer(grpc_server::Args),
     CrashPoints(crash_points::Args),
     Broker(broker::Args),
@@ -188,6 +190,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Outbox(args) => outbox::run(args, &session).await,
             Command::Saga(args) => saga::run(args, &session).await,
             Command::Cqrs(args) => cqrs::run(args, &session).await,
+            Command::GrpcConsumer(args) => grpc_consumer::run(args, &session).await,
             Command::GrpcServer(args) => grpc_server::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),
             Command::Broker(args) => broker::run(args, &session).await,

@@ -16,6 +16,7 @@
 //!           --> BEGIN  insert the ids into `inbox`       somebody had one already: roll back, look again
 //!                      write the states                  guarded by their versions
 //!                      insert the new messages into `outbox`
+//!                      change rows               counts, what can be searched, notifications that wait
 //!               COMMIT
 //!           --> commit the offsets                       a crash before this repeats the records: the inbox drops them
 //! ```
@@ -35,7 +36,7 @@
 //! | The record is no message (bad JSON, an unknown type that should be known) | [`Poison`]: it goes to the dead letters, the next one proceeds |
 //! | The database is away | nothing is lost: the loop waits, the member's heartbeats go on |
 //! | Two members handle one record (one was taken for dead) | the second one's inbox row is refused, its transaction rolled back |
-//! | An effect outside of the database (a mail) | cannot be in the transaction: queue it there, send it at least once with the id as its key |
+//! | An effect outside of the database (a mail) | cannot be in the transaction: queue it there, send it at least once with the id as its key; [`notifications`](super::notifications) |
 //! | The inbox is purged earlier than the topic | what is repeated from behind the purge is handled twice: keep it longer than the topic's retention |
 //!
 //! # Read next
@@ -78,6 +79,43 @@ pub struct Effects {
     pub timer: Option<Duration>,
     /// New messages. They go into the outbox in the same transaction.
     pub messages: Vec<NewMessage>,
+    /// Rows beside the state, in the same transaction.
+    pub changes: Vec<Change>,
+}
+
+/// A row that a handler changes beside its state. Those of a batch are folded: a statement for each table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Adds to the count of a key under a name. Not idempotent, and need not be: the inbox is.
+    Count { name: &'static str, key: String, by: i64 },
+    /// What can be searched for an entity, in place of what could be before.
+    Document(Document),
+    /// Tells somebody outside of the database. Queued here, and sent at least once by its id.
+    Notify(Notification),
+}
+
+/// What can be searched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The entity's.
+    pub id: String,
+    /// By which newer ones are shown first; in milliseconds since the Unix epoch.
+    pub time_ms: i64,
+    /// With a blank between them; see [`search`](super::search).
+    pub words: String,
+    /// What is shown, as JSON.
+    pub data: Vec<u8>,
+}
+
+/// What somebody outside is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The idempotency key: the same each time, so that whoever is told twice can know it. See [`id_of`].
+    pub id: Uuid,
+    /// Whom it is about.
+    pub subject: String,
+    /// A JSON object.
+    pub body: Vec<u8>,
 }
 
 /// A message that fails again whenever it is handled: put it aside and go on.

@@ -10,22 +10,28 @@
 //! | [`outbox`] | saved and published, although there is no transaction over both |
 //! | [`inbox`] | handled twice, in effect once: handlers as pure functions |
 //! | [`stock`] | such a handler: reserves what was ordered |
+//! | [`analytics`] | one that counts, and keeps no state |
+//! | [`notifications`] | one whose effect is outside of the database |
+//! | [`search`] | one that keeps a search index, and the words that find something in it |
 //! | [`projection`] | read models that are right in any order of events, and after any repeat |
 //! | [`dead_letter`] | what cannot be handled is put aside, and comes back when it can |
 //! | [`saga`] | several services, one process, and the way back |
 //! | [`sample`] | events to play with |
 //! | [`traffic`] | commands to play with |
 
+pub mod analytics;
 pub mod dead_letter;
 pub mod envelope;
 pub mod event_sourcing;
 pub mod inbox;
 pub mod money;
+pub mod notifications;
 pub mod order;
 pub mod outbox;
 pub mod projection;
 pub mod saga;
 pub mod sample;
+pub mod search;
 pub mod stock;
 pub mod traffic;
 

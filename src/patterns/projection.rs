@@ -60,9 +60,10 @@ pub use self::changes::{Changed, Changes, TooMuch};
 use super::{
     envelope::Envelope,
     event_sourcing::RecordedEvent,
-    inbox::message_id,
+    inbox::{Entity, Message, Poison, message_id},
     money::Money,
     order::{DecodeError, OrderEvent, OrderId, ProductId, UserId},
+    saga::choreography,
 };
 
 /// The topics that the read side follows, without a prefix.
@@ -222,6 +223,24 @@ impl FromStr for Models {
                 .ok_or_else(|| NoModel(super::excerpt(name, 40))),
         }
     }
+}
+
+/// Whether it tells of an order of the log. What others send into the topics is theirs, and so are the orders of
+/// choreographed sagas: they stand in no log.
+pub fn is_of_the_log(envelope: &Envelope) -> bool {
+    envelope.event_type.starts_with("orders.") && !envelope.source.starts_with(choreography::SOURCE)
+}
+
+/// The order that a message is about, as the entity of a handler; `None` where it [is not of the log](is_of_the_log).
+///
+/// # Errors
+/// [`Poison`]: no event that is known.
+pub fn order_of(message: &Message<'_>, kind: &'static str) -> Result<Option<Entity>, Poison> {
+    if !is_of_the_log(message.envelope) {
+        return Ok(None);
+    }
+    let event = OrderEvent::decode(&message.envelope.event_type, message.data).map_err(Poison::new)?;
+    Ok(Some(Entity { kind, id: event.order_id().to_string() }))
 }
 
 impl Observed {

@@ -6,12 +6,15 @@ use std::{
 };
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, changes,
     outbox::insert,
     sql::{Access, Check, Column, Each, Points, Row, Step, bigint},
     writer::check_name,
 };
-use crate::patterns::{inbox::Entity, outbox::NewMessage};
+use crate::patterns::{
+    inbox::{Change, Entity},
+    outbox::NewMessage,
+};
 
 /// A state that a handler has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,7 @@ pub struct Handled {
     /// One per entity at most.
     pub states: Vec<StateWrite>,
     pub outbox: Vec<NewMessage>,
+    pub changes: Vec<Change>,
 }
 
 /// Why a batch has had no effect.
@@ -128,7 +132,7 @@ impl Store {
         Ok(left.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or(0))))
     }
 
-    /// The batch takes effect: the inbox's rows, the states, the new messages, all or none, durably.
+    /// The batch takes effect: the inbox's rows, the states, the new messages, the changed rows, all or none, durably.
     ///
     /// # Errors
     /// [`HandledError::Conflict`]; a database that refuses. Nothing was written, but for [`StoreError::Unknown`]: then ask
@@ -139,7 +143,7 @@ impl Store {
             check_name("a message or a state", name).map_err(StoreError::Invalid)?;
         }
         let expected = [handled.messages.len(), handled.states.len()];
-        let mut steps = Vec::with_capacity(3);
+        let mut steps = Vec::with_capacity(6);
         let [sqlite, postgres] = RECEIVE;
         let values = vec![handled.consumer.as_str().into()];
         steps.push(Step::Each(Each { sqlite, postgres, values, columns: vec![Column::Texts(handled.messages)] }));
@@ -148,6 +152,7 @@ impl Store {
         if had_outbox {
             steps.push(Step::Each(insert(&handled.outbox, self.now_ms())));
         }
+        steps.extend(changes::steps(&handled.consumer, handled.changes));
         let conflict = || StoreError::Invalid(CONFLICT.to_owned());
         let check: Check = Box::new(move |answers| {
             let as_expected = answers.iter().zip(expected).all(|(rows, expected)| rows.len() == expected);

@@ -8,6 +8,8 @@
 //! | `snapshot.rs` | snapshots |
 //! | `outbox.rs` | messages that wait, and what becomes of them |
 //! | `inbox.rs` | what was handled, the states of handlers, and the transaction of a batch |
+//! | `changes.rs` | rows that handlers change beside: counts, what can be searched; handling anew |
+//! | `notifications.rs` | what somebody outside is told: claimed, sent, tried again, dead |
 //! | `command.rs` | commands that were refused, so that the same one again has the same answer |
 //! | `views.rs` | read models: what a batch changes in them, what they answer, building one beside another |
 //! | `sqlite.rs`, `postgres.rs` | the two databases: connections, errors; in their folders `append.rs`: the append's transaction, `read.rs`: reading a page |
@@ -23,11 +25,13 @@
 //!                read ──> a connection of its own: readers wait for nobody, and nobody for them
 //! ```
 
+mod changes;
 mod command;
 mod error;
 mod event_log;
 mod inbox;
 mod lease;
+mod notifications;
 mod outbox;
 mod postgres;
 mod snapshot;
@@ -46,11 +50,13 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use self::{
+    changes::{Count, DocumentRow},
     command::RefusedCommand,
     error::{AppendError, StoreError},
     event_log::{Appended, FromSnapshot, PAGE, Pages, StreamInfo},
     inbox::{Handled, HandledError, StateWrite},
     lease::Lease,
+    notifications::{Claimed, NotificationRow, NotificationStatus, Notifications, Outcome},
     outbox::{Depth, Marks, OutboxRow, SetAside, Status},
     url::{StoreUrl, UrlError},
     views::{
@@ -177,6 +183,10 @@ impl Store {
             database.listen(&self.0.outbox);
         }
         self.0.outbox.subscribe()
+    }
+
+    fn is_sqlite(&self) -> bool {
+        matches!(self.0.database, Database::Sqlite(_))
     }
 
     fn database(&self) -> &Database {

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `now_ms()` | `unixepoch('subsec')` | `clock_timestamp()` |
 //! | `FOR SHARE` | nothing: there is one writer | a lock on the row |
+//! | `FOR UPDATE SKIP LOCKED` | nothing, too | rows that somebody else is just taking are passed by |
 
 use std::sync::Arc;
 
@@ -165,7 +166,9 @@ impl Database {
 }
 
 pub(super) fn in_sqlite(sql: &str) -> String {
-    sql.replace("now_ms()", "CAST(unixepoch('subsec') * 1000 AS INTEGER)").replace("FOR SHARE", "")
+    sql.replace("now_ms()", "CAST(unixepoch('subsec') * 1000 AS INTEGER)")
+        .replace("FOR SHARE", "")
+        .replace("FOR UPDATE SKIP LOCKED", "")
 }
 
 pub(super) fn in_postgres(sql: &str) -> String {

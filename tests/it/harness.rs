@@ -83,6 +83,7 @@ pub fn kafkalab<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Progra
         "RPK_BROKERS",
         "KAFKALAB_PROFILE",
         "KAFKALAB_STORE",
+        "KAFKALAB_NOTIFY",
         "KAFKALAB_CRASH_AT",
         "KAFKALAB_TOPIC_PREFIX",
         "XDG_CONFIG_HOME",

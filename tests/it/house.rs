@@ -7,7 +7,7 @@ use std::{
 
 const ROOMS: [&str; 2] = ["cli", "app"];
 /// Each a way out of the process; those that are not built yet are held to the rule from their first line on.
-const BOUNDARIES: [&str; 5] = ["kafka", "broker", "store", "grpc", "web"];
+const BOUNDARIES: [&str; 6] = ["kafka", "broker", "store", "grpc", "notify", "web"];
 
 /// A source file: which room it is in, where it is within `src`, and its text without comments and strings.
 struct Source {

@@ -16,7 +16,10 @@ use crate::{
         relay::Stop,
     },
     kafka::{Chunk, Cluster, Isolation, Offset, Record, Records, TopicPartition},
-    patterns::{envelope, projection::Observed, saga::choreography},
+    patterns::{
+        envelope,
+        projection::{Observed, is_of_the_log},
+    },
     store::{Store, StoreError},
 };
 
@@ -198,16 +201,14 @@ async fn put_aside(batch: &mut Batch<'_>, dead: &mut DeadLetters) -> Result<(), 
     Ok(())
 }
 
-/// Only the orders of the log are known here; what others send into their topics is theirs. So are the orders of choreographed
-/// sagas: they stand in no log, and a rebuild would not have them.
+/// Only the orders of the log are known here: a rebuild would not have others.
 fn observed(headers: &[(&[u8], Option<&[u8]>)], value: Option<&[u8]>) -> Fate {
     let dead = |reason: String| Fate::Dead { reason, is_sent: false };
     let received = match envelope::decode(headers, value) {
         Ok(received) => received,
         Err(error) => return dead(error.to_string()),
     };
-    let is_of_a_saga = received.envelope.source.starts_with(choreography::SOURCE);
-    if is_of_a_saga || !received.envelope.event_type.starts_with("orders.") {
+    if !is_of_the_log(&received.envelope) {
         return Fate::PassedBy;
     }
     match Observed::received(&received.envelope, &received.data) {

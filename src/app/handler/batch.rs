@@ -11,8 +11,7 @@ use crate::{
     kafka::{Chunk, Record, Records},
     patterns::{
         envelope::{self, Envelope},
-        inbox::{Effects, Entity, Handler, Message, Poison, message_id},
-        outbox::NewMessage,
+        inbox::{Change, Effects, Entity, Handler, Message, Poison, message_id},
     },
     store::{Handled, HandledError, StateWrite, Store, StoreError},
 };
@@ -157,17 +156,17 @@ impl<'a> Batch<'a> {
             Ok(states)
         };
         let (mut seen, mut states) = futures::future::try_join(store.inbox_seen(&consumer, ids), known).await?;
-        let (mut taken, mut outbox) = (Vec::new(), Vec::new());
+        let mut handled = Handled { consumer, points: Some(handler.crash_points()), ..Handled::default() };
         for item in &mut items {
-            item.handle(handler, self.prefix, &mut seen, &mut states, &mut taken, &mut outbox);
+            item.handle(handler, self.prefix, &mut seen, &mut states, &mut handled);
         }
         let changed = states.into_iter().filter(|(_, state)| state.is_new);
-        let states = changed
+        handled.states = changed
             .filter_map(|(entity, state)| {
                 Some(StateWrite { entity, read: state.read, data: state.data?, due_in: state.timer })
             })
             .collect();
-        Ok(Handled { consumer, points: Some(handler.crash_points()), messages: taken, states, outbox })
+        Ok(handled)
     }
 
     /// At-least-once: whoever dies before the offsets are committed puts them aside again.
@@ -250,8 +249,7 @@ impl Item<'_> {
         prefix: &str,
         seen: &mut HashSet<String>,
         states: &mut HashMap<Entity, State>,
-        taken: &mut Vec<String>,
-        outbox: &mut Vec<NewMessage>,
+        handled: &mut Handled,
     ) {
         let dead = |poison: &Poison| Fate::Dead { reason: poison.to_string(), is_sent: false };
         let message = match &self.message {
@@ -272,7 +270,7 @@ impl Item<'_> {
         let state = states.get(entity).and_then(|state| state.data.as_deref());
         match handler.handle(state, &message.borrowed(unprefixed(self.chunk, prefix))) {
             Err(poison) => self.fate = dead(&poison),
-            Ok(Effects { state, timer, messages }) => {
+            Ok(Effects { state, timer, messages, mut changes }) => {
                 if let Some(data) = state {
                     let known = states.entry(entity.clone()).or_insert(State {
                         read: 0,
@@ -284,9 +282,11 @@ impl Item<'_> {
                 }
                 // a replay is to mend states, not to tell others once more
                 let messages = if message.is_replay { Vec::new() } else { messages };
+                changes.retain(|change| !message.is_replay || !matches!(change, Change::Notify(_)));
                 self.fate = Fate::Effect { messages: messages.len() };
-                outbox.extend(messages);
-                taken.push(message.id.clone());
+                handled.outbox.extend(messages);
+                handled.changes.extend(changes);
+                handled.messages.push(message.id.clone());
             }
         }
     }

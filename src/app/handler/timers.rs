@@ -80,6 +80,7 @@ fn fire(handler: &dyn Handler, kind: &'static str, id: String, (version, data): 
         messages: Vec::new(),
         states: vec![state],
         outbox: effects.messages,
+        changes: effects.changes,
     }
 }
 
@@ -89,6 +90,7 @@ fn joined(fired: Vec<Handled>, handler: &dyn Handler) -> Handled {
     for one in fired {
         all.states.extend(one.states);
         all.outbox.extend(one.outbox);
+        all.changes.extend(one.changes);
     }
     all
 }

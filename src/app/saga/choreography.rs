@@ -30,7 +30,7 @@ pub async fn start(store: &Store, sagas: &[NewSaga]) -> Result<(), SagaError> {
     let mut handled = Handled { consumer, points: Some(CRASH_POINTS), ..Handled::default() };
     for saga in sagas {
         let id = saga.order_id.as_str();
-        let Effects { state, timer, messages } = ORDER.request(id, saga.data(), saga.patience)?;
+        let Effects { state, timer, messages, .. } = ORDER.request(id, saga.data(), saga.patience)?;
         let entity = Entity { kind: ORDER.keeps, id: id.to_owned() };
         handled.states.push(StateWrite { entity, read: 0, data: state.unwrap_or_default(), due_in: timer });
         handled.outbox.extend(messages);
@@ -99,7 +99,7 @@ pub(super) async fn retry(store: &Store, id: &str) -> Result<(), SagaError> {
         for (_, service) in PARTICIPANTS {
             let found = shelf(store, service, vec![id.to_owned()]).await?.remove(id);
             let Some((version, kept)) = found else { continue };
-            let Some(Effects { state, timer, messages }) = service.reacts.retry(kept)? else { continue };
+            let Some(Effects { state, timer, messages, .. }) = service.reacts.retry(kept)? else { continue };
             let entity = Entity { kind: service.asked.keeps, id: id.to_owned() };
             let data = state.unwrap_or_default();
             handled.states.push(StateWrite { entity, read: version, data, due_in: timer });

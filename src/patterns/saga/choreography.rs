@@ -196,7 +196,7 @@ impl Service {
         let message_id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{} {id}", envelope.source).as_bytes());
         let message = NewMessage::by(&envelope, "saga", message_id, REQUESTS, payload);
         let state = serde_json::to_vec(&kept).map_err(Poison::new)?;
-        Ok(Effects { state: Some(state), timer: None, messages: vec![message] })
+        Ok(Effects { state: Some(state), timer: None, messages: vec![message], ..Effects::default() })
     }
 
     /// Whose order the message is about; `None`: this service does not listen to it.
@@ -251,7 +251,12 @@ impl Service {
         let (timer, (kept, said)) = (turn.timer(), turn.end());
         let messages = said.iter().zip(0..).map(|(said, nth)| self.message(cause, said, nth));
         let messages = messages.collect::<Result<Vec<_>, _>>()?;
-        Ok(Effects { state: Some(serde_json::to_vec(&kept).map_err(Poison::new)?), timer, messages })
+        Ok(Effects {
+            state: Some(serde_json::to_vec(&kept).map_err(Poison::new)?),
+            timer,
+            messages,
+            ..Effects::default()
+        })
     }
 
     fn message(&self, cause: &Envelope, said: &Said, nth: u64) -> Result<NewMessage, Poison> {

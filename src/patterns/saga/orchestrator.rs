@@ -91,7 +91,12 @@ impl Orchestrator {
         let Transition { saga, commands, timer } = transition;
         let messages = commands.iter().filter_map(|command| self.message(&saga, command).transpose());
         let messages = messages.collect::<Result<Vec<_>, _>>()?;
-        Ok(Effects { state: Some(serde_json::to_vec(&saga).map_err(Poison::new)?), timer, messages })
+        Ok(Effects {
+            state: Some(serde_json::to_vec(&saga).map_err(Poison::new)?),
+            timer,
+            messages,
+            ..Effects::default()
+        })
     }
 
     fn message(&self, saga: &Saga, command: &Command) -> Result<Option<NewMessage>, Poison> {

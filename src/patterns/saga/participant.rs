@@ -205,7 +205,7 @@ impl Participant {
 }
 
 fn effects(kept: &Kept, timer: Option<Duration>, messages: Vec<NewMessage>) -> Result<Effects, Poison> {
-    Ok(Effects { state: Some(serde_json::to_vec(kept).map_err(Poison::new)?), timer, messages })
+    Ok(Effects { state: Some(serde_json::to_vec(kept).map_err(Poison::new)?), timer, messages, ..Effects::default() })
 }
 
 pub(super) fn fault(data: &Value) -> Option<Fault> {

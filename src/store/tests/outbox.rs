@@ -253,6 +253,7 @@ fn handled(messages: &[&str], read: u64, data: &str) -> Handled {
         messages: messages.iter().map(ToString::to_string).collect(),
         states: vec![StateWrite { entity, read, data: data.into(), due_in: None }],
         outbox: vec![message("a")],
+        changes: Vec::new(),
     }
 }
 
