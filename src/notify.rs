@@ -93,7 +93,7 @@ pub enum NotHeard {
 #[derive(Debug)]
 pub enum Notifier {
     File(File),
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
 }
 
 impl Notifier {
@@ -104,7 +104,9 @@ impl Notifier {
     pub async fn open(target: &Target) -> Result<Self, NotHeard> {
         match target {
             Target::File(path) => File::open(path.clone()).await.map(Notifier::File),
-            Target::Webhook(uri) => Webhook::open(uri.clone(), target.to_string()).map(Notifier::Webhook),
+            Target::Webhook(uri) => {
+                Webhook::open(uri.clone(), target.to_string()).map(|webhook| Notifier::Webhook(Box::new(webhook)))
+            }
         }
     }
 

@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_word_of_a_query_is_a_word_of_the_index_however_long() {
-        let id = format!("{}-{}", "ﷺ".repeat(20), "x".repeat(300));
+        let id = format!("{}-{}", "ﷺ".repeat(7), "x".repeat(300));
         let index = indexed([id.as_str()]);
         let query = Query::parse(&id).expect("words");
         for term in query.terms() {
