@@ -22,7 +22,12 @@ use crate::{
 
 /// Let dead notifications be sent again, with the ids that they had
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or not dead, 2 wrong usage")]
+#[command(after_help = "\
+Examples:
+  kafkalab grpc-consumer retry --all
+  kafkalab grpc-consumer notifications --status dead
+
+Exit codes: 0 done, 1 failed or not dead, 2 wrong usage")]
 pub struct Retry {
     /// The notifications' ids
     #[arg(value_name = "ID")]

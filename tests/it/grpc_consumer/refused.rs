@@ -159,7 +159,6 @@ fn one_that_cannot_go_on_by_itself_is_tried_again_and_the_others_go_on() {
     let place = Place::new("stuck");
     order(&place, 10);
     let (payments, letters) = (place.topic("payments"), place.topic("payments.dlt"));
-    kafkalab(["topics", "create", &payments, "-p", "3"]).run().ok();
     kafkalab(["topics", "create", &letters, "-p", "3", "-c", "max.message.bytes=100"]).run().ok();
     kafkalab(["produce", &payments, "-q"]).stdin("no event\n").run().ok();
     let receiver = Receiver::start(Mode::Heeds);
