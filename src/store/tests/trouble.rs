@@ -18,15 +18,19 @@ fn failed(outcome: Result<Store, StoreError>) -> StoreError {
 async fn a_newer_schema_is_refused_and_left_as_it_is(place: &Place) {
     let store = place.open().await;
     store.append("s", NoStream, events(1)).await.unwrap();
+    let last_step = async || {
+        let step = store.database().row(Access::Read, LAST_STEP, []).await.unwrap().unwrap();
+        (step.int(0).unwrap(), step.int(1).unwrap())
+    };
+    let (steps, last) = last_step().await;
     let newer = "INSERT INTO refinery_schema_history SELECT 98 + version, name, applied_on, checksum
                  FROM refinery_schema_history WHERE version = 1
                  UNION ALL SELECT 57, 'before', max(applied_on), '1' FROM refinery_schema_history RETURNING cast(name AS text)";
     store.database().rows(Access::Write, newer, []).await.unwrap();
     let refused = failed(Store::open(&place.url()).await);
-    assert!(matches!(refused, StoreError::NewerSchema { found: 99, known: 4, .. }), "{refused:?}");
+    assert!(matches!(refused, StoreError::NewerSchema { found: 99, known, .. } if known == last), "{refused:?}");
     assert!(refused.to_string().contains("Use the newer kafkalab, or name another store"), "{refused}");
-    let steps = store.database().row(Access::Read, LAST_STEP, []).await.unwrap().unwrap();
-    assert_eq!((steps.int(0).unwrap(), steps.int(1).unwrap()), (6, 99));
+    assert_eq!(last_step().await, (steps + 2, 99));
     assert_eq!(checked_log(&store).await.len(), 1);
 }
 

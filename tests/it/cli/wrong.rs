@@ -54,11 +54,11 @@ fn wrong_flags_and_words() {
         ),
     );
     expect(
-        nowhere("comsume t"),
+        nowhere("prodduce t"),
         2,
         "",
         &format!(
-            "error: unrecognized subcommand 'comsume'\n\n  tip: a similar subcommand exists: 'consume'\n\n\
+            "error: unrecognized subcommand 'prodduce'\n\n  tip: a similar subcommand exists: 'produce'\n\n\
              Usage: kafkalab [OPTIONS] <COMMAND>\n{MORE}"
         ),
     );

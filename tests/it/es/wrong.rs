@@ -153,7 +153,7 @@ fn malformed_words_are_usage() {
             value(
                 "relay",
                 "--crash-at <POINT>",
-                "`relay` is no crash point; write POINT or POINT:NTH, with one of append.before-commit, append.after-commit, outbox.before-commit, outbox.after-commit, relay.after-claim, relay.after-send, relay.after-ack, relay.after-mark, handler.before-commit, handler.after-commit, saga.before-commit, saga.after-commit, rebuild.before-switch, rebuild.after-switch",
+                "`relay` is no crash point; write POINT or POINT:NTH, with one of append.before-commit, append.after-commit, outbox.before-commit, outbox.after-commit, grpc.before-reply, relay.after-claim, relay.after-send, relay.after-ack, relay.after-mark, handler.before-commit, handler.after-commit, saga.before-commit, saga.after-commit, notify.after-claim, notify.after-send, rebuild.before-switch, rebuild.after-switch",
             ),
         ),
     ] {
