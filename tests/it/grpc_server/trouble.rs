@@ -82,7 +82,7 @@ fn a_store_without_space_is_unavailable_and_who_was_answered_is_there() {
     let refused = refused.expect("a disk that is full");
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
     drop(server);
-    assert!(taken > 10, "{taken} taken");
+    assert!(taken > 0, "{taken} taken");
     let (events, messages) = (place.sql("SELECT event_id FROM events"), place.sql("SELECT id FROM outbox"));
     assert_eq!((events.len(), messages.len()), (taken, taken));
 }
