@@ -83,12 +83,12 @@ soak *arguments:
 # `es::` alone is a part of other names too.
 es_tests := `cd tests/it/es && ls *.rs | sed 's/\(.*\)\.rs/es::\1::/' | tr '\n' ' '`
 
-# Run the long tests of event sourcing and the outbox with their full counts on PostgreSQL and Apache Kafka
+# Run the long tests of all that has a store with their full counts on PostgreSQL and Apache Kafka
 [group('check')]
 soak-postgres:
     KAFKALAB_SOAK=1 dev/postgres/postgres.sh run --set max_connections=400 --env KAFKALAB_TEST_POSTGRES -- \
         dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
-        cargo test --locked --release --test it -- --include-ignored {{ es_tests }} outbox:: saga:: cqrs:: grpc_consumer::
+        cargo test --locked --release --test it -- --include-ignored {{ es_tests }} outbox:: saga:: cqrs:: grpc_consumer:: grpc_server::
 
 # The saga's matrix on Apache Kafka, with SQLite and then PostgreSQL: 3 steps, 6 faults, 2 styles, no crash and kill -9 at each crash point
 [group('check')]

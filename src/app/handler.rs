@@ -362,6 +362,8 @@ impl<W: Work> Loop<'_, W> {
                     (self.tell)(Told::Revoked(partitions));
                 }
                 GroupEvent::Assigned { partitions, .. } => (self.tell)(Told::Assigned(partitions)),
+                // no batch is in hand that could say so
+                GroupEvent::Notice(Notice::Waiting { cause }) => (self.tell)(Told::Trouble(cause)),
                 GroupEvent::Notice(notice) => (self.tell)(Told::Notice(notice)),
             }
         }

@@ -91,7 +91,7 @@ fn brokers_that_are_killed_are_waited_for() {
     // who has read all of it has passed the markers: Kafka 4.3.1 may lose some with its only broker (KAFKA-20734)
     until_no_lag();
     lab.kafka.kill(1);
-    thread::sleep(Duration::from_secs(5)); // how long it is away, not a wait for anything
+    reader.until_stderr_has("trying again: ");
     lab.kafka.restart(1);
     on_lab(&["write", "-n", "200", "--seed", "35", "-q"]).run().ok();
     until_it_has(&place, orders(&place));

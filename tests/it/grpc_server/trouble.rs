@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prost::Message;
 use rustix::process::Signal;
 
 use super::{DEADLINE_EXCEEDED, ORDER, Refused, Server, UNAVAILABLE, client, ordering, relayed, runtime, serving};
@@ -42,6 +43,36 @@ fn a_call_whose_time_is_over_is_told_so_and_nothing_is_half_written() {
     let (events, messages) = (place.sql("SELECT event_id FROM events"), place.sql("SELECT id FROM outbox"));
     assert_eq!((events.len(), messages.len()), (1, 1), "{answer}");
     server.stop();
+}
+
+/// grpcurl and tonic keep a call's time on their own side as well; curl knows nothing of it, so what it hears the server says.
+#[test]
+fn the_time_of_a_call_is_kept_by_the_server_too() {
+    let place = Place::sqlite("deadline");
+    let server = Server::start(&place, &["--relay", "external"]);
+    let holder = rusqlite::Connection::open(place.path()).expect("the store's file");
+    holder.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+    let message = ordering("k-1").into_inner().encode_to_vec();
+    // gRPC over HTTP/2, "Length-Prefixed-Message"
+    let frame = [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat();
+    let url = format!("http://{}/{METHOD}", server.address);
+    let heard = |timeout: &str| {
+        let timeout = format!("grpc-timeout: {timeout}");
+        let curl =
+            program("curl", ["-sS", "--max-time", "8", "--http2-prior-knowledge", "-o", "/dev/null", "-D", "-", &url]);
+        let headers = ["content-type: application/grpc", "te: trailers", KEY, &timeout];
+        let curl = curl.arguments(headers.iter().flat_map(|header| ["-H", header]));
+        curl.arguments(["--data-binary", "@-"]).stdin(frame.clone()).run().ok().text()
+    };
+    let began = Instant::now();
+    let said = heard("300m");
+    assert!(said.contains("grpc-status: 4\r\n") && said.contains("grpc-status-details-bin: "), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    holder.execute_batch("ROLLBACK").expect("unlocking");
+    let said = heard("7S");
+    assert!(said.contains("grpc-status: 0\r\n"), "{said}");
+    server.stop();
+    assert_eq!(place.sql("SELECT id FROM outbox").len(), 1);
 }
 
 #[test]
