@@ -8,7 +8,7 @@
 //!
 //! Each is a [`Handler`] on a page of [`crate::patterns`], run by the loop of [`super::handler`]: a group, an inbox and dead
 //! letters of its own. They share a process and a store, and nothing else: one that fails is tried again by itself, and the
-//! others go on. Each has a connection to the brokers of its own, since a fetch waits on its connection.
+//! others go on.
 //!
 //! # The guarantee
 //! Counts and index are effectively once: each event counts once, whatever is repeated or killed. Notifications are queued
@@ -109,8 +109,8 @@ pub type Tell<'a> = &'a (dyn Fn(Told<'_>) + Send + Sync);
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
     pub store: &'a Store,
-    /// Which, and over which cluster each.
-    pub consumers: &'a [(Consumer, Cluster)],
+    pub cluster: &'a Cluster,
+    pub consumers: &'a [Consumer],
     /// The group of each is its own.
     pub options: &'a handler::Options,
     /// Whom to tell; `None`: notifications wait.
@@ -137,10 +137,11 @@ impl Run<'_> {
     pub async fn run(self, stop: &Stop, tell: Tell<'_>) -> Result<Ended, StoreError> {
         let (queued, ended) = (Notify::new(), Stop::new());
         let handled = async {
-            let runs = self.consumers.iter().map(|(consumer, cluster)| async {
-                (*consumer, self.keep(*consumer, cluster, &queued, stop, tell).await)
-            });
-            let handled = join_all(runs).await;
+            let run = |&consumer| {
+                let queued = &queued;
+                async move { (consumer, self.keep(consumer, queued, stop, tell).await) }
+            };
+            let handled = join_all(self.consumers.iter().map(run)).await;
             ended.cancel();
             queued.notify_one();
             handled
@@ -163,7 +164,6 @@ impl Run<'_> {
     async fn keep(
         &self,
         consumer: Consumer,
-        cluster: &Cluster,
         queued: &Notify,
         stop: &Stop,
         tell: Tell<'_>,
@@ -177,7 +177,8 @@ impl Run<'_> {
         };
         let mut backoff = Backoff::default();
         loop {
-            let error = match handler::run(consumer.handler(), self.store, cluster, &options, stop, &tell_of).await {
+            let error = match handler::run(consumer.handler(), self.store, self.cluster, &options, stop, &tell_of).await
+            {
                 Err(error) if !options.once => error,
                 outcome => return outcome,
             };

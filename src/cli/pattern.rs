@@ -11,6 +11,7 @@ use super::{
 use crate::app::{
     Cluster, Error, Store, StoreOptions, StoreUrl, UrlError,
     crash::Crash,
+    handler::HandlerError,
     order::OrderId,
     relay::{RelayError, prefixed},
 };
@@ -104,6 +105,15 @@ pub fn relayed(error: RelayError) -> Report {
             report
                 .suggestion("nothing behind it is published until it can be: is there a newer kafkalab that knows it?")
         }
+    }
+}
+
+/// The same of a handler.
+pub fn handled(error: HandlerError) -> Report {
+    match error {
+        HandlerError::Broker(error) => error.into(),
+        HandlerError::Store(error) => error.into(),
+        HandlerError::DeadLetters(error) => Report::new(*error),
     }
 }
 

@@ -72,11 +72,16 @@ impl Meters {
     }
 
     /// Asks for what is so now. What is not known stays as it was.
-    pub fn refresh(&self, store: &Store, consumers: &[(Consumer, Cluster)]) -> impl Future<Output = ()> + Send + use<> {
-        let (meters, store, consumers) = (self.clone(), store.clone(), consumers.to_vec());
+    pub fn refresh(
+        &self,
+        store: &Store,
+        cluster: &Cluster,
+        consumers: &[Consumer],
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (meters, store, cluster, consumers) = (self.clone(), store.clone(), cluster.clone(), consumers.to_vec());
         async move {
-            let lags = join_all(consumers.iter().map(async |(consumer, cluster)| {
-                let described = groups::describe(cluster, &consumer.group(&store)).await;
+            let lags = join_all(consumers.iter().map(async |consumer| {
+                let described = groups::describe(&cluster, &consumer.group(&store)).await;
                 if let Some(lag) = described.ok().and_then(|group| group.lag()) {
                     meters.lag.get_or_create(&label(*consumer)).set(lag);
                 }

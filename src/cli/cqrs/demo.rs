@@ -2,7 +2,6 @@
 
 use color_eyre::{Report, Result};
 
-use super::read::explained as handled;
 use crate::{
     app::{
         cqrs::{
@@ -16,7 +15,7 @@ use crate::{
         exit::Exit,
         lab::Lab,
         narrator::{Line, Narrate, Narrator, short},
-        pattern::{Options, relayed},
+        pattern::{Options, handled, relayed},
         session::Session,
         terminal::Palette,
         words::counted,

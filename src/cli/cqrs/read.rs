@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use color_eyre::{Report, Result};
+use color_eyre::Result;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::report::{Shown, document, page};
@@ -17,13 +17,13 @@ use crate::{
             read::read,
             stats::{lag, stats},
         },
-        handler::{self, HandlerError, Told, What},
+        handler::{self, Told, What},
         relay::make_topics,
     },
     cli::{
         escape,
         exit::Exit,
-        pattern::Options,
+        pattern::{Options, handled},
         screen::Screen,
         session::{Session, duration},
         stdout,
@@ -93,34 +93,25 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
     let stop = session.stop.token();
     let mut reports =
         Reports { store: &store, cluster: &cluster, options, session, screen: Screen::new(&session.terminal) };
-    let handled = {
+    let outcome = {
         let reading = read(&store, &cluster, &handler_options, &stop, &tell, &missing);
         tokio::pin!(reading);
         tokio::select! {
-            handled = &mut reading => handled,
+            outcome = &mut reading => outcome,
             failed = reports.run(args.every, args.once) => {
                 stop.cancel();
-                reading.await.map_err(explained)?;
+                reading.await.map_err(handled)?;
                 return failed.map(|()| session.stop.exit());
             }
         }
     };
-    let handler::Report { records, effects, dead, .. } = handled.map_err(explained)?;
+    let handler::Report { records, effects, dead, .. } = outcome.map_err(handled)?;
     if args.once {
         reports.show().await?;
     }
     let (records, effects) = (counted(records, "record"), counted(effects, "event"));
     session.say(&format!("{records}: {effects}, {}", counted(dead, "dead letter")));
     Ok(if session.stop.is_asked() { session.stop.exit() } else { Exit::OK })
-}
-
-/// The broker's and the store's errors as themselves: they have exit codes of their own.
-pub fn explained(error: HandlerError) -> Report {
-    match error {
-        HandlerError::Broker(error) => error.into(),
-        HandlerError::Store(error) => error.into(),
-        HandlerError::DeadLetters(error) => Report::new(*error),
-    }
 }
 
 struct Reports<'a> {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     app::{
-        Cluster, Store,
+        Store,
         grpc_consumer::{
             self, Consumer, TOPICS, Told,
             meters::Meters,
@@ -26,7 +26,7 @@ use crate::{
     cli::{
         escape,
         exit::Exit,
-        pattern::{Options, usage},
+        pattern::{Options, handled, usage},
         session::{Session, duration},
         stdout,
         words::counted,
@@ -127,13 +127,14 @@ pub async fn run(args: Run, options: &Options, session: &Session) -> Result<Exit
     };
     let sending = args.sending(options, &wanted).await?;
     let store = options.open(session).await?;
-    let Some(consumers) = connected(&wanted, &args, session).await? else { return Ok(session.stop.exit()) };
-    make_topics(&consumers[0].1, &options.topics(session, &TOPICS)).await?;
+    let Some(cluster) = session.connect_or_wait(!args.once).await? else { return Ok(session.stop.exit()) };
+    make_topics(&cluster, &options.topics(session, &TOPICS)).await?;
     say_whom(&store, sending.as_ref().map(|(target, _)| target), &wanted, session);
     let handler_options = args.handler(options, session);
     let run = grpc_consumer::Run {
         store: &store,
-        consumers: &consumers,
+        cluster: &cluster,
+        consumers: &wanted,
         options: &handler_options,
         sending: sending.as_ref().map(|(_, sending)| sending),
     };
@@ -150,8 +151,8 @@ pub async fn run(args: Run, options: &Options, session: &Session) -> Result<Exit
         Some(listener) => {
             session.say(&format!("metrics: http://{}/metrics", listener.local_addr()?));
             let refresh = {
-                let (meters, store, consumers) = (meters.clone(), store.clone(), consumers.clone());
-                move || meters.refresh(&store, &consumers)
+                let (meters, store, cluster, wanted) = (meters.clone(), store.clone(), cluster.clone(), wanted.clone());
+                move || meters.refresh(&store, &cluster, &wanted)
             };
             let done = stop.child_token();
             let serving = metrics::serve(listener, meters.registry(), refresh, &done);
@@ -167,16 +168,6 @@ pub async fn run(args: Run, options: &Options, session: &Session) -> Result<Exit
         return Err(failed);
     }
     summed_up(ended, &store, &args, session).await
-}
-
-/// A connection for each: a fetch that waits holds up whoever else is on its connection.
-async fn connected(wanted: &[Consumer], args: &Run, session: &Session) -> Result<Option<Vec<(Consumer, Cluster)>>> {
-    let mut consumers = Vec::new();
-    for consumer in wanted {
-        let Some(cluster) = session.connect_or_wait(!args.once).await? else { return Ok(None) };
-        consumers.push((*consumer, cluster));
-    }
-    Ok(Some(consumers))
 }
 
 fn say_whom(store: &Store, target: Option<&Target>, wanted: &[Consumer], session: &Session) {
@@ -231,14 +222,8 @@ async fn summed_up(ended: grpc_consumer::Ended, store: &Store, args: &Run, sessi
     Ok(Exit::OK)
 }
 
-/// The broker's and the store's errors as themselves: they have exit codes of their own.
 pub fn explained(consumer: Consumer, error: HandlerError) -> Report {
-    let report = match error {
-        HandlerError::Broker(error) => Report::new(error),
-        HandlerError::Store(error) => error.into(),
-        HandlerError::DeadLetters(error) => Report::new(*error),
-    };
-    report.wrap_err(consumer.name())
+    handled(error).wrap_err(consumer.name())
 }
 
 struct Teller<'a> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     app::{
         TopicPartition,
-        handler::{self, HandlerError, Told, What},
+        handler::{self, Told, What},
         outbox::demo::{TOPICS, reserved},
         relay::make_topics,
         stock::ReserveStock,
@@ -19,7 +19,7 @@ use crate::{
     cli::{
         escape,
         exit::Exit,
-        pattern::Options,
+        pattern::{Options, handled},
         session::{Session, duration},
         stdout,
         table::{Table, number, text},
@@ -83,7 +83,7 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
     let tell = |told: Told<'_>| teller.lock().unwrap_or_else(PoisonError::into_inner).tell(&told);
     let stop = session.stop.token();
     let report =
-        handler::run(&ReserveStock, &store, &cluster, &handler_options, &stop, &tell).await.map_err(explained)?;
+        handler::run(&ReserveStock, &store, &cluster, &handler_options, &stop, &tell).await.map_err(handled)?;
     if let Some(failed) = teller.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
         return Err(failed);
     }
@@ -94,15 +94,6 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
         return Ok(session.stop.exit());
     }
     Ok(Exit::OK)
-}
-
-/// The broker's and the store's errors as themselves: they have exit codes of their own.
-fn explained(error: HandlerError) -> Report {
-    match error {
-        HandlerError::Broker(error) => error.into(),
-        HandlerError::Store(error) => error.into(),
-        HandlerError::DeadLetters(error) => Report::new(*error),
-    }
 }
 
 struct Teller<'a> {
