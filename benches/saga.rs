@@ -124,9 +124,12 @@ async fn measure(name: &str, url: &StoreUrl, brokers: &str, size: &Size) {
         (first, began.elapsed())
     })
     .await;
+    let resumed = ears.resumed(size.open).expect("each has moved") - began;
     println!(
-        "{name}, {} open: the first one ended {:.1} s after the services came, the last one after {:.1} s; {} MiB at most",
+        "{name}, {} open: each taken up {:.1} s after the services came; the first one ended after {:.1} s, the last one after \
+         {:.1} s; {} MiB at most",
         size.open,
+        resumed.as_secs_f64(),
         first.as_secs_f64(),
         all.as_secs_f64(),
         peak() / 1024,
@@ -138,6 +141,15 @@ async fn measure(name: &str, url: &StoreUrl, brokers: &str, size: &Size) {
 struct Ears {
     records: AtomicU64,
     transactions: AtomicU64,
+    /// When a saga's first step was done, in order.
+    moved: Mutex<Vec<Instant>>,
+}
+
+impl Ears {
+    /// When so many had their first step behind them, and their second one asked for.
+    fn resumed(&self, count: usize) -> Option<Instant> {
+        self.moved.lock().expect("a lock").get(count - 1).copied()
+    }
 }
 
 /// Does the work while all services run.
@@ -153,6 +165,9 @@ async fn during<T>(
     let tell = |told: Told<'_>| match told {
         Told::Relay(relay::Told::Published { record, .. }) => {
             ears.records.fetch_add(1, Ordering::Relaxed);
+            if record.event_type == "saga.v1.ProcessPayment" {
+                ears.moved.lock().expect("a lock").push(Instant::now());
+            }
             if record.event_type == "saga.v1.SagaCompleted" {
                 let _ = sender.lock().expect("a lock").send((record.key.clone(), Instant::now()));
             }

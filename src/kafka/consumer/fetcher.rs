@@ -38,6 +38,8 @@ use crate::kafka::{
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
 /// Answers without a record, although there should be some, before the place is passed over.
 const STUCK: u32 = 3;
+/// What is asked for at most, in parts of [`ConsumerConfig::partition_bytes`] and [`ConsumerConfig::answer_bytes`].
+const WHOLE: usize = 16;
 
 struct Partition {
     claim: u64,
@@ -95,6 +97,10 @@ pub(super) struct Fetcher {
     said_waiting: bool,
     /// Which partition stands first in the next fetch: brokers fill answers in order.
     turn: usize,
+    /// How much of an answer is asked for, of [`WHOLE`]. One that broke on its way is asked for by half, and what arrives
+    /// adds a part (additive increase, multiplicative decrease: Chiu and Jain 1989): where connections die before a full
+    /// answer is through, asking for the same again would never end.
+    portion: usize,
 }
 
 impl Fetcher {
@@ -124,6 +130,7 @@ impl Fetcher {
             away_since: None,
             said_waiting: false,
             turn: 0,
+            portion: WHOLE,
         }
     }
 
@@ -223,7 +230,9 @@ impl Fetcher {
             .iter()
             .filter_map(|(key, _)| self.partitions.get(key).map(|p| (Arc::clone(&key.topic), p.topic_id)))
             .collect();
-        let (cluster, config) = (self.cluster.clone(), self.config.clone());
+        let (cluster, mut config) = (self.cluster.clone(), self.config.clone());
+        let part = |bytes: usize| bytes.saturating_mul(self.portion).div_ceil(WHOLE);
+        (config.partition_bytes, config.answer_bytes) = (part(config.partition_bytes), part(config.answer_bytes));
         let open = self.connections.remove(&node).filter(|connection| !connection.is_closed());
         self.busy.insert(node);
         self.events.push(
@@ -270,6 +279,11 @@ impl Fetcher {
 
     async fn answered(&mut self, answered: Answered) -> Result<(), Option<Error>> {
         self.busy.remove(&answered.node);
+        match (&answered.result, &answered.connection) {
+            (Ok(_), _) => self.portion = (self.portion + 1).min(WHOLE),
+            (Err(_), Some(_)) => self.portion = (self.portion / 2).max(1),
+            (Err(_), None) => {} // nothing was asked for
+        }
         self.connections.extend(answered.connection.map(|connection| (answered.node, connection)));
         let response = match answered.result {
             Ok(response) if response.error_code == 0 => response,

@@ -190,8 +190,8 @@ fn a_consumer_reads_through_cut_connections() {
     let topic = topic("cut-consumer");
     create_topic(lab.broker(), &topic, 3, 1, &[]);
     produce(&lab.through, &topic, &[]).stdin(padded(1..=50_000, 300)).run().ok();
-    // slow enough that reading takes longer than a connection lives
-    lab.proxy.set(Faults { lives: Some(500..1500), throttle: Some(8_000_000), ..Faults::default() });
+    // a full answer, 2 MiB of each of three partitions, takes longer than any connection lives
+    lab.proxy.set(Faults { lives: Some(500..1500), throttle: Some(2_500_000), ..Faults::default() });
     let before = lab.proxy.connections();
     let log = Log::read(&lab.through, &topic);
     let connections = lab.proxy.connections() - before;
