@@ -3,6 +3,7 @@
 mod look;
 mod mend;
 mod run;
+mod teller;
 
 use clap::Subcommand;
 use color_eyre::Result;
@@ -48,6 +49,7 @@ enum Part {
     Search(look::Search),
     Notifications(look::Notifications),
     Retry(mend::Retry),
+    Purge(mend::Purge),
     Rebuild(mend::Rebuild),
 }
 
@@ -62,6 +64,7 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
         Some(Part::Search(args)) => look::search(&args, options, session).await,
         Some(Part::Notifications(args)) => look::notifications(args, options, session).await,
         Some(Part::Retry(args)) => mend::retry(args, options, session).await,
+        Some(Part::Purge(args)) => mend::purge(args, options, session).await,
         Some(Part::Rebuild(args)) => mend::rebuild(args, options, session).await,
     }
 }

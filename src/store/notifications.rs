@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
+    outbox::age,
     sql::{Access, Column, Each, Row, Step, Value},
 };
 use crate::patterns::inbox::Notification;
@@ -123,6 +124,9 @@ const RETRY: &str = "
     UPDATE notifications SET status = 0, attempts = 0, due_ms = 0 WHERE id = $1 AND status = 2 RETURNING id";
 const RETRY_ALL: &str = "
     UPDATE notifications SET status = 0, attempts = 0, due_ms = 0 WHERE status = 2 RETURNING id";
+const PURGE: &str = "
+    DELETE FROM notifications WHERE id IN (
+        SELECT id FROM notifications WHERE status = 1 AND sent_at_ms <= now_ms() - $1 LIMIT 20000) RETURNING id";
 
 pub(super) fn columns(notifications: Vec<Notification>) -> Vec<Column> {
     let mut rows = (Vec::new(), Vec::new(), Vec::new());
@@ -200,6 +204,12 @@ impl Store {
     /// The same for all that are dead. Gives their ids.
     pub async fn retry_notifications(&self) -> Result<Vec<Uuid>, StoreError> {
         self.database().rows(Access::Write, RETRY_ALL, []).await?.iter().map(|row| row.uuid(0)).collect()
+    }
+
+    /// Forgets what was sent so long ago, some at a time so that nobody waits long. Gives how many. The inbox still knows
+    /// their orders, so they are not queued again.
+    pub async fn purge_notifications(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.purge(PURGE, vec![age(older_than)]).await
     }
 }
 

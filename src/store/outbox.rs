@@ -446,7 +446,8 @@ impl Store {
         self.purge(PURGE[1], vec![age(older_than)]).await
     }
 
-    async fn purge(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+    /// Again and again until nothing goes.
+    pub(super) async fn purge(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         let mut all = 0;
         loop {
             let gone = self.database().rows(Access::Write, sql, values.clone()).await?.len();
@@ -462,7 +463,7 @@ impl Store {
     }
 }
 
-fn age(age: Duration) -> Value {
+pub(super) fn age(age: Duration) -> Value {
     Value::Int(i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(100 * 365 * 86_400_000))
 }
 

@@ -1,4 +1,6 @@
-//! `grpc-consumer retry|rebuild`: dead notifications once more, counts and index anew.
+//! `grpc-consumer retry|purge|rebuild`: dead notifications once more, old ones away, counts and index anew.
+
+use std::time::Duration;
 
 use color_eyre::{Result, Section, eyre::eyre};
 use serde_json::json;
@@ -13,7 +15,7 @@ use crate::{
     },
     cli::{
         exit::Exit,
-        pattern::{Options, usage},
+        pattern::{Options, age, usage},
         session::Session,
         stdout,
         words::{counted, next_step},
@@ -35,6 +37,20 @@ pub struct Retry {
     /// All that are dead
     #[arg(long, conflicts_with = "ids")]
     all: bool,
+}
+
+/// Remove notifications that were sent long ago; those that wait or are dead stay
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kafkalab grpc-consumer purge
+  kafkalab grpc-consumer purge --older-than 30d
+
+Exit codes: 0 done, 1 failed, 2 wrong usage")]
+pub struct Purge {
+    /// Sent so long ago
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = age)]
+    older_than: Duration,
 }
 
 /// Make counts or index anew, from all that the topics still have
@@ -87,6 +103,17 @@ pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<
     }
     session.say(&format!("{} now waiting", counted(done.len() as u64, "notification")));
     next_step(session, "kafkalab grpc-consumer --notify TARGET sends them");
+    Ok(Exit::OK)
+}
+
+pub async fn purge(args: Purge, options: &Options, session: &Session) -> Result<Exit> {
+    let store = options.open(session).await?;
+    let gone = store.purge_notifications(args.older_than).await?;
+    if options.json {
+        stdout::json(&json!({"schema_version": 1, "notifications": gone}))?;
+    } else {
+        session.say(&format!("{} removed", counted(gone, "notification")));
+    }
     Ok(Exit::OK)
 }
 

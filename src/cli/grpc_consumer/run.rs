@@ -1,15 +1,14 @@
 //! `grpc-consumer` itself: runs the handlers and the sender.
 
 use std::{
-    collections::HashSet,
     net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use color_eyre::{Report, Result, Section, eyre::eyre};
-use serde_json::json;
 
+use super::teller::Teller;
 use crate::{
     app::{
         Store,
@@ -18,7 +17,7 @@ use crate::{
             meters::Meters,
             send::{self, Sending},
         },
-        handler::{self, HandlerError, What},
+        handler::{self, HandlerError},
         listen, metrics,
         notify::{NoTarget, Notifier, Target},
         relay::make_topics,
@@ -28,7 +27,6 @@ use crate::{
         exit::Exit,
         pattern::{Options, handled, usage},
         session::{Session, duration},
-        stdout,
         words::counted,
     },
 };
@@ -138,7 +136,7 @@ pub async fn run(args: Run, options: &Options, session: &Session) -> Result<Exit
         options: &handler_options,
         sending: sending.as_ref().map(|(_, sending)| sending),
     };
-    let teller = Mutex::new(Teller { options, session, in_trouble: HashSet::new(), failed: None });
+    let teller = Mutex::new(Teller::new(options, session));
     let meters = Meters::default();
     let tell = |told: Told<'_>| {
         meters.count(&told);
@@ -164,9 +162,7 @@ pub async fn run(args: Run, options: &Options, session: &Session) -> Result<Exit
             tokio::join!(running, serving).0?
         }
     };
-    if let Some(failed) = teller.into_inner().unwrap_or_else(PoisonError::into_inner).failed {
-        return Err(failed);
-    }
+    teller.into_inner().unwrap_or_else(PoisonError::into_inner).end()?;
     summed_up(ended, &store, &args, session).await
 }
 
@@ -224,103 +220,4 @@ async fn summed_up(ended: grpc_consumer::Ended, store: &Store, args: &Run, sessi
 
 pub fn explained(consumer: Consumer, error: HandlerError) -> Report {
     handled(error).wrap_err(consumer.name())
-}
-
-struct Teller<'a> {
-    options: &'a Options,
-    session: &'a Session,
-    /// Who is in trouble, of which it was said.
-    in_trouble: HashSet<&'static str>,
-    failed: Option<Report>,
-}
-
-/// Under which the sender's trouble is known.
-const SENDER: &str = "sender";
-
-impl Teller<'_> {
-    fn tell(&mut self, told: &Told<'_>) {
-        if self.failed.is_none() {
-            self.failed = self.try_tell(told).err();
-        }
-    }
-
-    fn try_tell(&mut self, told: &Told<'_>) -> Result<()> {
-        match told {
-            Told::Handler { consumer, told } => self.handler(*consumer, told),
-            Told::Failed { consumer, error } => {
-                self.in_trouble.remove(consumer.name());
-                self.trouble(consumer.name(), &format!("{error}; trying again, the others go on"));
-                Ok(())
-            }
-            Told::Send(told) => self.send(told),
-        }
-    }
-
-    fn handler(&mut self, consumer: Consumer, told: &handler::Told<'_>) -> Result<()> {
-        match told {
-            handler::Told::Record { partition, offset, message, what } => {
-                let (word, reason) = match what {
-                    What::Effect { .. } => ("effect", None),
-                    What::Repeat => ("repeat", None),
-                    What::PassedBy => ("passed_by", None),
-                    What::Dead(reason) => ("dead_letter", Some(*reason)),
-                };
-                if self.options.json {
-                    return stdout::json(&json!({
-                        "step": "handled", "handler": consumer.name(), "topic": &*partition.topic,
-                        "partition": partition.partition, "offset": offset, "message_id": message, "what": word,
-                        "reason": reason,
-                    }));
-                }
-                if let Some(reason) = reason {
-                    self.say(&format!("{consumer}: dead letter: {partition} offset {offset}: {reason}"));
-                }
-            }
-            handler::Told::Committed { .. } => drop(self.in_trouble.remove(consumer.name())),
-            handler::Told::Trouble(cause) => self.trouble(consumer.name(), &format!("trying again: {cause}")),
-            handler::Told::Assigned(_) | handler::Told::Revoked(_) | handler::Told::Notice(_) => {}
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, told: &send::Told<'_>) -> Result<()> {
-        let (id, reason, again) = match told {
-            send::Told::Sent(claimed) => {
-                self.in_trouble.remove(SENDER);
-                (claimed.id, None, None)
-            }
-            send::Told::Failed { claimed, reason, again } => {
-                match again {
-                    Some(_) => self.trouble(SENDER, &format!("trying again: {reason}")),
-                    None => self.say(&format!("notification {} is dead: {reason}", claimed.id)),
-                }
-                (claimed.id, Some(*reason), *again)
-            }
-            send::Told::Trouble(error) => {
-                self.trouble(SENDER, &format!("trying again: {error}"));
-                return Ok(());
-            }
-        };
-        if !self.options.json {
-            return Ok(());
-        }
-        let what = match (reason, again) {
-            (None, _) => "sent",
-            (Some(_), Some(_)) => "failed",
-            (Some(_), None) => "dead",
-        };
-        let again = again.map(|again| again.as_secs_f64());
-        stdout::json(&json!({"step": "notified", "id": id, "what": what, "reason": reason, "again_in": again}))
-    }
-
-    /// Once, until it is over.
-    fn trouble(&mut self, who: &'static str, what: &str) {
-        if self.in_trouble.insert(who) {
-            self.say(&format!("{who}: {what}"));
-        }
-    }
-
-    fn say(&self, text: &str) {
-        self.session.say(&escape::text(text));
-    }
 }

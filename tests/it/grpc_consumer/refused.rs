@@ -87,6 +87,40 @@ fn one_that_refuses_for_good_leaves_dead_notifications_which_can_be_sent_again()
 }
 
 #[test]
+fn what_was_sent_long_ago_is_removed_and_neither_sent_again_nor_anything_else_lost() {
+    let place = Place::new("purged");
+    let receiver = Receiver::start(Mode::Says("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"));
+    let send = ["--once", "--notify", &receiver.url(), "--attempts", "1"];
+    order(&place, 2);
+    place.consumer(&send).run(); // 2 are dead
+    receiver.set(Mode::Heeds);
+    order(&place, 5);
+    place.consumer(&send).run();
+    order(&place, 1);
+    place.consumer(&["--once"]).run(); // 1 waits
+    let days = 8 * 86_400_000;
+    place.sql(&format!(
+        "UPDATE notifications SET sent_at_ms = sent_at_ms - {days}, created_at_ms = created_at_ms - {days}
+         WHERE status = 2 OR id IN (SELECT id FROM notifications WHERE status = 1 ORDER BY id LIMIT 3) RETURNING id"
+    ));
+    assert!(place.consumer(&["purge", "--older-than", "30d"]).run().ok().stderr.contains("0 notifications removed\n"));
+    assert!(place.consumer(&["purge"]).run().ok().stderr.contains("3 notifications removed\n"));
+    let left = |status: &str| listed(&place, &["notifications", "--status", status]).len();
+    assert_eq!((left("sent"), left("dead"), left("waiting")), (2, 2, 1));
+    let gone: serde_json::Value =
+        serde_json::from_slice(&place.consumer(&["purge", "--older-than", "1ms", "-J"]).run().ok().stdout)
+            .expect("JSON");
+    assert_eq!(gone["notifications"], 2);
+    // what comes once more is known to the inbox
+    let said = place.consumer(&["--only", "notifications", "--once"]).run().stderr;
+    let group = said.lines().find_map(|line| line.strip_prefix("groups: ")).expect("the group").to_owned();
+    kafkalab(["groups", "reset", &group, "--to", "start", "-y", "-q"]).run().ok();
+    let said = place.consumer(&["--only", "notifications", "--once"]).run().stderr;
+    assert!(said.contains("notifications: 8 records: 0 effects, 8 repeats, 0 dead letters\n"), "{said}");
+    assert_eq!((left("waiting"), receiver.heard().len()), (1, 5));
+}
+
+#[test]
 fn a_redirect_is_not_followed_a_silent_one_not_waited_for_and_an_endless_answer_not_read() {
     let other = Receiver::start(Mode::Heeds);
     let moved = format!("HTTP/1.1 307 Moved\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", other.url());
