@@ -24,7 +24,7 @@ import termios
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "picture.svg"
 COMMAND = ["saga", "run", "--fail-at", "2"]
-COLUMNS = 88
+COLUMNS = 95
 LIMIT = 60  # seconds
 
 FONT, CELL, LINE, PAD = 13, 7.83, 19, 18
