@@ -21,4 +21,4 @@ kafkalab consume loud -eJ | jq -r '.payload | fromjson | "\(.order_id) for \(.us
 
 # A group has read one of four: its lag, from the document.
 kafkalab consume loud -g audit -n 1 -q >/dev/null
-kafkalab groups describe audit --json | jq -r '.groups[] | "\(.group) is \(.lag) behind"'
+kafkalab groups describe audit --json | jq -r '.groups[] | "\(.name) is \(.lag) behind"'
