@@ -30,8 +30,7 @@ for name in order payment shipping; do service "$name"; done
 saga o-1
 
 # kill -9: it says goodbye to nobody. The saga that begins now comes as far as its payment, and waits.
-kill -9 "${pid[payment]}"
-wait "${pid[payment]}" 2>/dev/null || true
+{ kill -9 "${pid[payment]}" && ! wait "${pid[payment]}"; } 2>/dev/null
 saga o-2 &
 pid[run]=$!
 until [[ $(steps o-2) == 'done asked open' ]]; do sleep 0.1; done
