@@ -32,6 +32,14 @@ fn produce_and_consume_as_a_library() {
 }
 
 #[test]
+fn subcommands_chained_by_json_and_jq() {
+    let ended = with_broker(&["sh", "examples/03-pipes.sh"]);
+    let expected = "waiting: 4 orders.v1.OrderCreated\no-1 for ADA\no-2 for ADA\no-3 for ADA\no-4 for ADA\n\
+                    audit is 3 behind\n";
+    assert_eq!(ended.text(), expected);
+}
+
+#[test]
 fn a_handler_of_ones_own() {
     let ended = with_broker(&["cargo", "run", "-q", "--example", "04-handler"]);
     let expected = "3 records: 3 effects, 0 repeats\n3 records: 0 effects, 3 repeats\nada: 2 points\ngrace: 1 points\n";
@@ -51,6 +59,14 @@ fn a_saga_of_ones_own_turns_back_before_its_pivot_and_never_behind_it() {
     assert_eq!(ended.text(), expected);
 }
 
+#[test]
+fn a_saga_over_several_processes_one_of_them_killed_in_between() {
+    let ended = with_broker(&["bash", "examples/06-saga-processes.sh"]);
+    let expected = "o-1 COMPLETED\npayment is dead; o-2: done asked open\no-2 COMPLETED\no-2: done done done\n\
+                    charge done 1, undone 0\norder done 1, undone 0\nparcel done 1, undone 0\n";
+    assert_eq!(ended.text(), expected);
+}
+
 /// It has an Apache Kafka of its own, because it kills it.
 #[test]
 #[ignore = "needs Apache Kafka"]
@@ -67,6 +83,9 @@ fn outbox_kafka_down() {
 #[test]
 fn every_example_stands_in_the_index() {
     let index = std::fs::read_to_string("examples/README.md").expect("the index");
+    for number in 1..=6 {
+        assert!(index.contains(&format!("examples/0{number}-")) || index.contains(&format!("--example 0{number}-")));
+    }
     for entry in std::fs::read_dir("examples").expect("the examples") {
         let name = entry.expect("an entry").file_name().into_string().expect("a name in UTF-8");
         let stem = name.trim_end_matches(".rs");
