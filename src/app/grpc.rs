@@ -76,7 +76,10 @@ pub enum DemoError {
     #[error("reading {path}: {cause}")]
     File { path: String, cause: String },
     /// They are meant for somebody, and would go to the demonstration's file.
-    #[error("{0} notifications of this store wait to be sent, and a demonstration is not whom they are for")]
+    #[error("{} to be sent, and not to a demonstration", match .0 {
+        1 => "1 notification of this store waits".to_owned(),
+        count => format!("{count} notifications of this store wait"),
+    })]
     NotOurs(u64),
     /// Something that the pattern promises did not hold: a defect of this program.
     #[error("{0}: this should not be; please report it")]
@@ -135,6 +138,7 @@ pub enum Step {
     /// A record, as a consumer met it, and where its group goes on in this partition: that is what it has committed.
     Handled {
         consumer: &'static str,
+        group: String,
         what: &'static str,
         topic: String,
         partition: i32,
@@ -366,7 +370,7 @@ impl Demo {
             return Err(DemoError::Broken("a message took effect twice, or not at all"));
         }
         for met in met {
-            tell(met.step(cluster, &met.consumer.group(store)).await?);
+            tell(met.step(cluster, met.consumer.group(store)).await?);
         }
         Ok(others)
     }
@@ -435,10 +439,11 @@ impl Met {
         Some(Self { consumer: *consumer, what, partition, offset: *offset, message_id })
     }
 
-    async fn step(&self, cluster: &Cluster, group: &str) -> Result<Step, DemoError> {
-        let committed = Admin::new(cluster.clone()).committed_offsets(group).await?.get(&self.partition).copied();
+    async fn step(&self, cluster: &Cluster, group: String) -> Result<Step, DemoError> {
+        let committed = Admin::new(cluster.clone()).committed_offsets(&group).await?.get(&self.partition).copied();
         Ok(Step::Handled {
             consumer: self.consumer.name(),
+            group,
             what: self.what,
             topic: self.partition.topic.to_string(),
             partition: self.partition.partition,

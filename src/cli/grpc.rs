@@ -118,7 +118,7 @@ fn report(error: DemoError) -> Report {
         DemoError::Store(error) => error.into(),
         error @ DemoError::NotOurs(_) => {
             let report: Report = error.into();
-            report.suggestion("send them with `kafkalab grpc-consumer --notify`, or leave --store out")
+            report.suggestion("send what waits with `kafkalab grpc-consumer --notify`, or leave --store out")
         }
         error => error.into(),
     }
@@ -155,7 +155,7 @@ impl Narrate for Step {
                 format!("  published  {:<14} {topic}[{partition}] {offset}", short(event))
             }
             Step::Handled { consumer, what, topic, partition, offset, committed, .. } => {
-                let committed = committed.map(|next| format!(", goes on at {next}")).unwrap_or_default();
+                let committed = committed.map(|next| format!(", committed offset {next}")).unwrap_or_default();
                 format!("  {what:<10} {consumer:<14} {topic}[{partition}] offset {offset}{committed}")
             }
             Step::Counted { name, key, count } => format!("  counted    {name} {key}: {count}"),
