@@ -157,3 +157,9 @@ bench-outbox *options:
 bench-saga *options:
     dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
         cargo bench --locked --bench saga -- {{ options }}
+
+# Orders over gRPC by 1, 64 and 256 callers beside grpc-go (needs Go), on SQLite and PostgreSQL with Apache Kafka, and on a slow disk; `just bench-grpc --quick` for a first look
+[group('measure')]
+bench-grpc *options:
+    dev/postgres/postgres.sh run --env KAFKALAB_TEST_POSTGRES -- dev/kafka/kafka.sh run --env KAFKALAB_TEST_BROKERS -- \
+        dev/bench/grpc.py {{ options }}

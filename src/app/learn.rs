@@ -42,6 +42,7 @@ pub const LESSONS: &[Lesson] = &[
     lessons::inbox::LESSON,
     lessons::saga::LESSON,
     lessons::cqrs::LESSON,
+    lessons::grpc::LESSON,
 ];
 
 /// The lesson of this name.

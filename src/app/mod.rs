@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod doctor;
 pub mod event_sourcing;
 pub mod groups;
+pub mod grpc;
 pub mod grpc_consumer;
 pub mod grpc_server;
 pub mod handler;

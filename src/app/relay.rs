@@ -286,7 +286,7 @@ impl Run<'_> {
         }
     }
 
-    fn tell_of(&self, records: &[Outgoing], receipts: &[Receipt]) {
+    pub(super) fn tell_of(&self, records: &[Outgoing], receipts: &[Receipt]) {
         for receipt in receipts {
             let Some(record) = records.get(receipt.number as usize) else { continue };
             let offset = match receipt.outcome {

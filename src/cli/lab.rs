@@ -32,11 +32,23 @@ impl Lab {
         if named && !keep {
             return Ok(Self { store: options.url(session)?, folder: None, keep });
         }
-        let folder = std::env::temp_dir().join(format!("kafkalab-{name}-{}", uuid::Uuid::now_v7().simple()));
-        std::fs::create_dir_all(&folder).wrap_err_with(|| format!("making {}", folder.display()))?;
+        let folder = new_folder(name)?;
         let store = if named { options.url(session)? } else { StoreUrl::sqlite(folder.join("store.db")) };
         session.say(&format!("store: {store}{}", if keep || named { "" } else { " (temporary)" }));
         Ok(Self { store, folder: Some(folder), keep })
+    }
+
+    /// Where a demonstration writes what is neither store nor broker. It stays where the store was named: what was said to
+    /// whoever uses that store is not to go with this run.
+    pub fn file(&mut self, demonstration: &'static str, name: &str, session: &Session) -> Result<PathBuf> {
+        if let Some(folder) = &self.folder {
+            return Ok(folder.join(name));
+        }
+        let folder = self.folder.insert(new_folder(demonstration)?);
+        self.keep = true;
+        let file = folder.join(name);
+        session.say(&format!("{name}: {}", file.display()));
+        Ok(file)
     }
 
     /// The cluster that was named or that listens; otherwise a broker of its own. One that must outlive a crash is a
@@ -55,14 +67,22 @@ impl Lab {
         }
     }
 
-    /// `commands` finish what the crash leaves, and show what became of it.
-    pub fn say_how_to_resume(&self, commands: [&str; 2], options: &Options, session: &Session, cluster: &Cluster) {
+    /// The first commands finish what the crash leaves, the last one shows what became of it.
+    pub fn say_how_to_resume<const N: usize>(
+        &self,
+        commands: [&str; N],
+        options: &Options,
+        session: &Session,
+        cluster: &Cluster,
+    ) {
         let point = options.crash().point().map_or("", |point| point.name);
         let brokers: Vec<String> = cluster.bootstrap().iter().map(ToString::to_string).collect();
         let (brokers, store) = (brokers.join(","), &self.store);
         session.say(&format!("will die at {point}; store and broker live on. To resume:"));
-        let [finish, look] = commands;
-        session.say(&format!("  kafkalab {finish} -b {brokers} --store {store}"));
+        let look = commands.last().copied().unwrap_or_default();
+        for finish in commands.iter().take(N.saturating_sub(1)) {
+            session.say(&format!("  kafkalab {finish} -b {brokers} --store {store}"));
+        }
         session.say(&format!("  kafkalab {look} --store {store}"));
         if let Some(pid) =
             self.folder.as_deref().and_then(|folder| std::fs::read_to_string(folder.join("broker.pid")).ok())
@@ -78,6 +98,12 @@ impl Drop for Lab {
             let _ = std::fs::remove_dir_all(folder); // the system's cleaner finds it otherwise
         }
     }
+}
+
+fn new_folder(name: &str) -> Result<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("kafkalab-{name}-{}", uuid::Uuid::now_v7().simple()));
+    std::fs::create_dir_all(&folder).wrap_err_with(|| format!("making {}", folder.display()))?;
+    Ok(folder)
 }
 
 /// The embedded broker as a process that does not end with this one.

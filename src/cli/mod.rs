@@ -18,6 +18,7 @@ mod format;
 #[cfg(test)]
 mod given;
 mod groups;
+mod grpc;
 mod grpc_consumer;
 mod grpc_server;
 mod input;
@@ -118,6 +119,7 @@ enum Command {
     Outbox(outbox::Args),
     Saga(saga::Args),
     Cqrs(cqrs::Args),
+    Grpc(grpc::Args),
     GrpcConsumer(grpc_consumer::Args),
     GrpcServer(grpc_server::Args),
     CrashPoints(crash_points::Args),
@@ -190,6 +192,7 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
             Command::Outbox(args) => outbox::run(args, &session).await,
             Command::Saga(args) => saga::run(args, &session).await,
             Command::Cqrs(args) => cqrs::run(args, &session).await,
+            Command::Grpc(args) => grpc::run(args, &session).await,
             Command::GrpcConsumer(args) => grpc_consumer::run(args, &session).await,
             Command::GrpcServer(args) => grpc_server::run(args, &session).await,
             Command::CrashPoints(args) => crash_points::run(&args, &session),

@@ -1,7 +1,7 @@
 //! `outbox`: the transactional outbox, as a narrated demonstration and in its parts.
 
 mod consume;
-mod demo;
+pub(super) mod demo;
 mod look;
 mod mend;
 mod order;

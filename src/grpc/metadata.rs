@@ -8,7 +8,8 @@ use crate::patterns::envelope;
 
 /// The header with the request's id, of requests and of answers.
 pub const REQUEST_ID: &str = "x-request-id";
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The header with the caller's key.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const TRACEPARENT: &str = "traceparent";
 /// Bytes of a key or an id.
 const LONGEST: usize = 128;

@@ -15,9 +15,11 @@
 //! | `requests.rs`, `replies.rs` | wire to domain and back; pure |
 //! | `metadata.rs` | what stands beside a request: idempotency key, trace, request id |
 //! | `statuses.rs` | errors: gRPC's codes with google.rpc's details |
+//! | `client.rs` | the other side: a call, and how it was answered |
 //!
 //! The code of the messages is made from `proto/orders/v1/orders.proto` by `build.rs`.
 
+pub mod client;
 mod gate;
 mod metadata;
 mod replies;
@@ -39,11 +41,6 @@ pub use self::{
 #[allow(clippy::all, clippy::pedantic)]
 pub mod orders {
     tonic::include_proto!("orders.v1");
-}
-
-/// The client of the service.
-pub mod client {
-    pub use super::orders::orders_service_client::OrdersServiceClient;
 }
 
 pub use orders::orders_service_server::{OrdersService, OrdersServiceServer};

@@ -14,6 +14,7 @@ mod es;
 mod examples;
 mod faults;
 mod groups;
+mod grpc;
 mod grpc_consumer;
 mod grpc_server;
 mod harness;

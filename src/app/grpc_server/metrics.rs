@@ -18,7 +18,7 @@ use prometheus_client::{
 
 use crate::{
     app::relay::Told,
-    grpc::{self, Call, Observe},
+    grpc::{self, Call, Observe, statuses},
     store::Store,
 };
 
@@ -49,7 +49,7 @@ impl ServerMetrics {
         let metrics = self.clone();
         Arc::new(move |call: Call<'_>| {
             let method = method(call.path);
-            metrics.requests.get_or_create(&[("method", method), ("code", code(call.code))]).inc();
+            metrics.requests.get_or_create(&[("method", method), ("code", statuses::name(call.code))]).inc();
             metrics.seconds.get_or_create(&[("method", method)]).observe(call.took.as_secs_f64());
         })
     }
@@ -64,29 +64,6 @@ impl ServerMetrics {
 fn method(path: &str) -> &'static str {
     let ours = path.strip_prefix('/').and_then(|path| path.strip_prefix(grpc::SERVICE)?.strip_prefix('/'));
     METHODS.into_iter().find(|method| Some(*method) == ours).unwrap_or("other")
-}
-
-fn code(code: grpc::Code) -> &'static str {
-    use grpc::Code;
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 /// What a relay in this process does. Clones count together.

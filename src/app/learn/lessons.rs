@@ -3,6 +3,7 @@
 pub(super) mod cqrs;
 pub(super) mod es;
 pub(super) mod group;
+pub(super) mod grpc;
 pub(super) mod inbox;
 pub(super) mod key;
 pub(super) mod offset;

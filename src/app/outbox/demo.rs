@@ -11,7 +11,7 @@ use crate::{
         crash::Crash,
         event_sourcing::{OrderError, Orders},
         handler::{self, HandlerError, What},
-        relay::{Batch, Options, RelayError, Run, Shard, Source, Stop, Told, make_topics, prefixed},
+        relay::{self, Batch, Options, RelayError, Run, Shard, Source, Stop, Told, make_topics, prefixed},
     },
     kafka::{Cluster, Error},
     patterns::{
@@ -174,11 +174,9 @@ impl Demo {
     async fn relay(&self, cluster: &Cluster, tell: Tell<'_>) -> Result<(), DemoError> {
         let options = Options { prefix: self.prefix.clone(), once: true, ..Options::default() };
         let steps = Mutex::new(Vec::new());
-        let say = |told: Told<'_>| {
-            steps.lock().unwrap_or_else(PoisonError::into_inner).extend(published(&told));
-        };
+        let say = |told: Told<'_>| gather(&steps, published(&told));
         relay(self.orders.store(), cluster, &options, None, &self.crash, &self.stop, &say).await?;
-        steps.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().for_each(tell);
+        gathered(steps).into_iter().for_each(tell);
         Ok(())
     }
 
@@ -186,37 +184,17 @@ impl Demo {
     async fn a_record_comes_twice(&self, cluster: &Cluster, tell: Tell<'_>) -> Result<(), DemoError> {
         tell(Step::Part { title: "A relay dies between publishing and remembering it" });
         let order = self.take("umbrella", tell).await?;
-        self.publish_and_forget(cluster, &order, tell).await?;
+        let options = Options { prefix: self.prefix.clone(), ..Options::default() };
+        let steps = Mutex::new(Vec::new());
+        let say = |told: Told<'_>| gather(&steps, published(&told));
+        publish_and_forget(self.orders.store(), cluster, &options, &self.crash, &order, &say).await?;
+        gathered(steps).into_iter().for_each(&mut *tell);
         lesson(tell, "It is in the topic, and its row still waits: the next relay cannot know, and sends it again.");
         self.relay(cluster, tell).await?;
         lesson(
             tell,
             "At-least-once: the same message with the same id, twice. To lose it would have been the other way.",
         );
-        Ok(())
-    }
-
-    async fn publish_and_forget(&self, cluster: &Cluster, order: &OrderId, tell: Tell<'_>) -> Result<(), DemoError> {
-        let (store, options) = (self.orders.store(), Options { prefix: self.prefix.clone(), ..Options::default() });
-        let number = crate::patterns::outbox::shard_of(order.as_str());
-        let mut source = OutboxShard::alone(store.clone(), number, &options);
-        let run = Run { store, cluster, options: &options, crash: &self.crash, stop: &Stop::new(), tell: &|_| () };
-        let Some(mut shard) = Shard::take(&run, source.shard()).await? else {
-            return Err(DemoError::Broken("somebody else holds the shard"));
-        };
-        let records = source.next(shard.lease(), 100).await?;
-        let Batch::Published(receipts) = shard.publish(&records).await? else {
-            return Err(DemoError::Broken("the broker refuses an order"));
-        };
-        for (record, receipt) in records.iter().zip(receipts) {
-            let offset = match receipt.outcome {
-                crate::app::produce::Ended::Acknowledged(offset) => offset,
-                _ => None,
-            };
-            let (topic, partition) = (receipt.topic, receipt.partition);
-            published(&Told::Published { record, topic, partition, offset }).into_iter().for_each(&mut *tell);
-        }
-        shard.release().await?; // a relay that died would be waited for until its lease has ended
         Ok(())
     }
 
@@ -277,10 +255,10 @@ impl Demo {
             };
             let (topic, partition) = (partition.topic.to_string(), partition.partition);
             let step = Step::Handled { topic, partition, offset, message_id: message.to_owned(), what };
-            steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+            gather(&steps, Some(step));
         };
         let report = handler::run(&ReserveStock, store, cluster, &options, &self.stop, &say).await?;
-        steps.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().for_each(&mut *tell);
+        gathered(steps).into_iter().for_each(&mut *tell);
         let after = reserved(store).await?;
         for (product_id, reserved) in &after {
             tell(Step::Stock { product_id: product_id.clone(), reserved: *reserved });
@@ -298,6 +276,30 @@ impl Demo {
     }
 }
 
+/// What a relay does that dies between Kafka's word and the mark: the rows of this order's shard are sent, and still wait.
+pub(in crate::app) async fn publish_and_forget(
+    store: &crate::store::Store,
+    cluster: &Cluster,
+    options: &Options,
+    crash: &Crash,
+    order: &OrderId,
+    tell: relay::Tell<'_>,
+) -> Result<(), DemoError> {
+    let number = crate::patterns::outbox::shard_of(order.as_str());
+    let mut source = OutboxShard::alone(store.clone(), number, options);
+    let run = Run { store, cluster, options, crash, stop: &Stop::new(), tell };
+    let Some(mut shard) = Shard::take(&run, source.shard()).await? else {
+        return Err(DemoError::Broken("somebody else holds the shard"));
+    };
+    let records = source.next(shard.lease(), options.batch).await?;
+    let Batch::Published(receipts) = shard.publish(&records).await? else {
+        return Err(DemoError::Broken("the broker refuses an order"));
+    };
+    run.tell_of(&records, &receipts);
+    shard.release().await?; // a relay that died would be waited for until its lease has ended
+    Ok(())
+}
+
 /// What is reserved, by product.
 pub async fn reserved(store: &crate::store::Store) -> Result<Vec<(String, u64)>, StoreError> {
     let (mut all, mut after) = (std::collections::BTreeMap::new(), String::new());
@@ -312,6 +314,15 @@ pub async fn reserved(store: &crate::store::Store) -> Result<Vec<(String, u64)>,
         }
     }
     Ok(all.into_iter().collect())
+}
+
+/// Steps that come from within something that borrows who tells; they are told behind it.
+pub(in crate::app) fn gather<S>(steps: &Mutex<Vec<S>>, step: Option<S>) {
+    steps.lock().unwrap_or_else(PoisonError::into_inner).extend(step);
+}
+
+pub(in crate::app) fn gathered<S>(steps: Mutex<Vec<S>>) -> Vec<S> {
+    steps.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn published(told: &Told<'_>) -> Option<Step> {

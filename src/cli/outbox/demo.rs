@@ -81,7 +81,7 @@ fn nobody() -> Result<Address> {
     Ok("127.0.0.1:9".parse()?)
 }
 
-fn report(error: DemoError) -> Report {
+pub(in crate::cli) fn report(error: DemoError) -> Report {
     match error {
         DemoError::Order(error) => crate::cli::es::explained(error),
         DemoError::Relay(error) => relayed(error),
