@@ -57,6 +57,7 @@ fn a_store_that_is_restarted_or_killed_is_waited_for() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_store_that_somebody_has_locked_is_waited_for() {
     let place = Place::sqlite("cqrs-locked");
     write(&place, 60, 33);

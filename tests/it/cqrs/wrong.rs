@@ -75,6 +75,7 @@ fn what_retention_took_before_it_was_read_is_told_and_the_log_mends_it() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn ctrl_c_ends_with_130_and_the_next_goes_on_where_it_was() {
     let place = Place::new("ctrl-c");
     write(&place, 40, 91);

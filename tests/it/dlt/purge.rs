@@ -6,6 +6,7 @@ use super::{by_kcat, put_aside, run, says, summary, with_letters, write};
 use crate::process::{on_terminal, start_on_terminal};
 
 #[test]
+#[ignore = "needs kcat"]
 fn what_was_replayed_goes_and_what_waits_stays() {
     let name = with_letters("2", &["a", "b"]);
     let letters = format!("{name}.dlt");
@@ -20,6 +21,7 @@ fn what_was_replayed_goes_and_what_waits_stays() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn all_or_up_to_a_letter_or_an_age() {
     let name = with_letters("1", &["a", "b", "c", "d"]);
     let letters = format!("{name}.dlt");
@@ -45,6 +47,7 @@ fn all_or_up_to_a_letter_or_an_age() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn it_asks_who_sits_there() {
     let name = with_letters("1", &["a", "b"]);
     let letters = format!("{name}.dlt");

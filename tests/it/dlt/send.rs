@@ -24,6 +24,7 @@ fn noted(record: Rec, topic: &str, reason: &str) -> Rec {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_record_is_put_aside_byte_for_byte_with_springs_headers() {
     let topic = topic("aside");
     kafkalab(["topics", "create", &topic, "-p", "2", "-c", "retention.ms=-1"]).run().ok();
@@ -39,6 +40,7 @@ fn a_record_is_put_aside_byte_for_byte_with_springs_headers() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn numbers_are_big_endian_as_javas() {
     let name = written("3", &[]);
     super::write(&name, "2", &["a", "b"]);
@@ -75,6 +77,7 @@ fn the_topic_is_made_as_wide_as_the_original_and_keeps_its_letters() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_narrower_topic_of_letters_takes_them_by_key() {
     let name = written("1", &[]);
     kafkalab(["topics", "delete", &name, "-y"]).run().ok();
@@ -93,6 +96,7 @@ fn a_narrower_topic_of_letters_takes_them_by_key() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_record_as_large_as_its_topic_allows_has_room_for_its_note() {
     let name = name();
     let settings = ["-c", "max.message.bytes=2000", "-c", "retention.ms=-1"];

@@ -56,6 +56,7 @@ fn came_back(name: &str) -> Vec<usize> {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_replay_that_is_killed_goes_on_from_what_it_remembered() {
     let name = many();
     let letters = format!("{name}.dlt");
@@ -89,6 +90,7 @@ fn a_replay_that_is_killed_goes_on_from_what_it_remembered() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_replay_that_is_stopped_remembers_all_that_it_sent() {
     let name = many();
     let mut replay = replay_beyond(&name, 0);

@@ -11,6 +11,7 @@ use crate::{
 };
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_group_that_somebody_is_in_is_described_and_left_alone() {
     let (topic, group) = (topic_with("held", 2), group("held"));
     written(&topic, 0, 4, 0);
@@ -47,6 +48,7 @@ fn a_group_that_somebody_is_in_is_described_and_left_alone() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn members_share_the_partitions_and_each_is_named() {
     let (topic, group) = (topic_with("shared", 4), group("shared"));
     let _members = [kcat_member(&group, &topic, "one"), kcat_member(&group, &topic, "two")];
@@ -65,6 +67,7 @@ fn members_share_the_partitions_and_each_is_named() {
 
 /// The plan was made while nobody was in; the coordinator sees that somebody is by now.
 #[test]
+#[ignore = "needs kcat"]
 fn a_member_that_joins_before_the_answer_makes_the_broker_refuse() {
     let (topic, group) = (topic_with("race", 1), group("race"));
     written(&topic, 0, 4, 0);
@@ -86,6 +89,7 @@ fn a_member_that_joins_before_the_answer_makes_the_broker_refuse() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn what_members_call_themselves_cannot_steer_a_terminal() {
     let topic = topic_with("attack", 1);
     let group = format!("{ATTACK}{}", group("attack"));

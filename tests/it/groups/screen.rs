@@ -16,6 +16,7 @@ fn widest(text: &str) -> usize {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_description_fits_the_terminal() {
     let (topic, group) = (topic_with("narrow", 3), group("narrow"));
     written(&topic, 0, 5, 100_000);

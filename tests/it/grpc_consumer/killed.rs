@@ -47,6 +47,7 @@ fn killed(place: &Place, random: &mut Random, target: &str, progress: impl Fn() 
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn no_notification_is_missing_and_who_heeds_the_id_has_each_once() {
     let (place, mut random) = (Place::new("killed"), Random::from_seed_or_new());
     let receiver = Receiver::start(Mode::Heeds);
@@ -64,6 +65,7 @@ fn no_notification_is_missing_and_who_heeds_the_id_has_each_once() {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_file_has_each_order_and_no_torn_line() {
     let (place, mut random, folder) = (Place::new("file"), Random::from_seed_or_new(), Folder::new("told"));
     let path = folder.0.join("told.jsonl");

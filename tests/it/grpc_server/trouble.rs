@@ -24,6 +24,7 @@ const KEY: &str = "idempotency-key: k-1";
 const METHOD: &str = "orders.v1.OrdersService/CreateOrder";
 
 #[test]
+#[ignore = "needs grpcurl"]
 fn a_call_whose_time_is_over_is_told_so_and_nothing_is_half_written() {
     let place = Place::sqlite("late");
     let server = Server::start(&place, &["--relay", "external"]);
@@ -47,6 +48,7 @@ fn a_call_whose_time_is_over_is_told_so_and_nothing_is_half_written() {
 
 /// grpcurl and tonic keep a call's time on their own side as well; curl knows nothing of it, so what it hears the server says.
 #[test]
+#[ignore = "needs curl"]
 fn the_time_of_a_call_is_kept_by_the_server_too() {
     let place = Place::sqlite("deadline");
     let server = Server::start(&place, &["--relay", "external"]);
@@ -76,6 +78,7 @@ fn the_time_of_a_call_is_kept_by_the_server_too() {
 }
 
 #[test]
+#[ignore = "needs grpcurl"]
 fn a_store_that_stays_locked_is_unavailable_with_a_time_to_try_again() {
     let place = Place::sqlite("locked");
     let server = Server::start(&place, &["--relay", "external"]);
@@ -162,6 +165,7 @@ fn load(address: &str, callers: usize, time: Duration, name: &str) -> usize {
 }
 
 #[test]
+#[ignore = "needs kcat"]
 fn a_kafka_that_comes_late_costs_no_order() {
     let (place, folder) = (Place::new("late-kafka"), Folder::new("late-kafka"));
     let mut broker = Broker::start("0", &folder);

@@ -6,6 +6,7 @@ use super::{INVALID_ARGUMENT, ORDER, RESOURCE_EXHAUSTED, Server, client, orderin
 use crate::{cli::expect, es::Place};
 
 #[test]
+#[ignore = "needs grpcurl"]
 fn every_field_that_is_wrong_is_named_in_one_answer() {
     let place = Place::new("fields");
     let server = Server::start(&place, &["--relay", "external"]);
@@ -48,6 +49,7 @@ fn every_field_that_is_wrong_is_named_in_one_answer() {
 }
 
 #[test]
+#[ignore = "needs grpcurl"]
 fn a_request_that_is_too_large_is_resource_exhausted_and_the_connection_lives() {
     let place = Place::new("large");
     let server = Server::start(&place, &["--relay", "external", "--max-message", "1000"]);
