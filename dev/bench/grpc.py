@@ -73,6 +73,7 @@ class Server:
             command = [ROOT / "target/release/kafkalab", "grpc-server", "--listen", "127.0.0.1:0", "--store", where, *arguments]
         prefix = f"bench-grpc-{os.getpid()}-{time.monotonic_ns()}-"
         environment = dict(os.environ, KAFKALAB_BROKERS=os.environ["KAFKALAB_TEST_BROKERS"], KAFKALAB_TOPIC_PREFIX=prefix)
+        self.is_slow = slow is not None
         if slow:
             environment["LD_PRELOAD"] = str(slow)
         self.log = open(folder / "server.log", "w+")
@@ -84,6 +85,8 @@ class Server:
         while time.monotonic() < until and self.process.poll() is None:
             found = re.search(r"OrdersService on (\S+) ", Path(self.log.name).read_text())
             if found:
+                if self.is_slow:
+                    require_slow(self.process.pid)
                 return found[1]
             time.sleep(0.01)
         raise SystemExit(f"a server does not serve: {Path(self.log.name).read_text()}")
@@ -112,6 +115,12 @@ class Server:
         self.process.kill()
         self.process.wait()
         self.log.close()
+
+
+def require_slow(pid):
+    """A program that has not loaded the slow disk (one without a dynamic linker) would be measured on the fast one."""
+    if "slow-disk.so" not in Path(f"/proc/{pid}/maps").read_text():
+        raise SystemExit(f"process {pid} has not loaded slow-disk.so")
 
 
 def call(address, callers, seconds):
@@ -186,6 +195,7 @@ def slow_postgres(shim):
     script, folder = ROOT / "dev/postgres/postgres.sh", os.environ["KAFKALAB_POSTGRES_DIR"]
     restart = [script, "restart", "--dir", folder]
     subprocess.run(restart, env=dict(os.environ, LD_PRELOAD=str(shim)), check=True)
+    require_slow(int((Path(folder) / "data/postmaster.pid").read_text().split()[0]))
     try:
         yield
     finally:

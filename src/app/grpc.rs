@@ -9,26 +9,30 @@
 //! All of it is what serves elsewhere: [`super::grpc_server`] behind a real port, the relay of [`super::outbox`], the
 //! consumers of [`super::grpc_consumer`].
 
+mod calls;
+mod consumers;
+mod step;
+
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::future::join;
-use serde::Serialize;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use self::calls::{a_wrong_request, call, refused, request};
+pub use self::step::Step;
 use super::{
     Address, ConnectOptions,
     crash::Crash,
     event_sourcing::Orders,
-    grpc_consumer::{self, Consumer, send},
+    grpc_consumer::Consumer,
     grpc_server::{self, Place, ServerMetrics, Service},
-    handler::{self, HandlerError, What},
+    handler::{self, HandlerError},
     outbox::{
         self, RELAYED,
         demo::{gather, gathered, publish_and_forget},
@@ -39,15 +43,13 @@ use crate::{
     grpc::{
         Code, Limits,
         client::{Caller, Refused},
-        orders::{CreateOrderRequest, Money, Order},
-        statuses,
+        orders::Order,
     },
-    kafka::{Admin, Cluster, Error, TopicPartition},
-    notify::{NotHeard, Notifier, Target},
+    kafka::{Cluster, Error},
+    notify::NotHeard,
     patterns::{
-        analytics::{self, EVENT, USER},
         order::{InvalidText, OrderId},
-        search::{self, Found, NoQuery, Query},
+        search::NoQuery,
     },
     store::StoreError,
 };
@@ -86,89 +88,6 @@ pub enum DemoError {
     Broken(&'static str),
 }
 
-/// One line of the run.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "step", rename_all = "snake_case")]
-pub enum Step {
-    Part {
-        title: &'static str,
-    },
-    Serves {
-        service: &'static str,
-        address: SocketAddr,
-    },
-    /// The relay cannot reach Kafka.
-    Away {
-        reason: String,
-    },
-    Called {
-        method: &'static str,
-        user_id: String,
-        product_id: String,
-        currency: String,
-        amount: f64,
-        idempotency_key: Option<String>,
-    },
-    Answered {
-        code: &'static str,
-        order_id: String,
-        status: &'static str,
-        already_done: bool,
-    },
-    Refused {
-        code: &'static str,
-        message: String,
-        reason: Option<String>,
-        fields: BTreeMap<String, String>,
-    },
-    /// What the outbox has.
-    Depth {
-        waiting: u64,
-        parked: u64,
-        held: u64,
-    },
-    Published {
-        event: String,
-        topic: String,
-        partition: i32,
-        offset: Option<i64>,
-        key: String,
-        message_id: String,
-    },
-    /// A record, as a consumer met it, and where its group goes on in this partition: that is what it has committed.
-    Handled {
-        consumer: &'static str,
-        group: String,
-        what: &'static str,
-        topic: String,
-        partition: i32,
-        offset: i64,
-        message_id: String,
-        committed: Option<i64>,
-    },
-    /// Of analytics.
-    Counted {
-        name: &'static str,
-        key: String,
-        count: i64,
-    },
-    /// Of notifications: a line of the file.
-    Notified {
-        id: String,
-        text: String,
-    },
-    /// Of the search index.
-    Found {
-        words: &'static str,
-        order_id: String,
-        status: String,
-        price: Option<String>,
-    },
-    Lesson {
-        text: &'static str,
-    },
-}
-
 type Tell<'a> = &'a mut dyn FnMut(Step);
 
 /// What the demonstration works on.
@@ -186,11 +105,8 @@ pub struct Demo {
 
 /// For a broker that is known to be away.
 const IN_VAIN: Duration = Duration::from_secs(1);
-/// Until what was published is read.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Who orders.
 const USER_ID: &str = "user-123";
-/// With these the order is looked for.
-const WORDS: &str = "user-123 prod* 99.99";
 
 impl Demo {
     /// Serves as long as the story is told.
@@ -308,7 +224,7 @@ impl Demo {
         let after = self.kept(order).await?;
         after.iter().cloned().for_each(&mut *tell);
         // in a store that is used beside this, others may have ordered
-        if others == 0 && shown(&after) != shown(before) {
+        if others == 0 && after != before {
             return Err(DemoError::Broken("a record that came twice has changed something"));
         }
         lesson(
@@ -328,190 +244,6 @@ impl Demo {
         tell(Step::Depth { waiting, parked, held });
         Ok(())
     }
-
-    /// The three consumers, until each has met the order's message, which must be `what` to it. Gives the effects of others.
-    ///
-    /// Kafka shows the records of a transaction when its markers are written, which may be a moment after it has said that the
-    /// transaction is committed: hence again and again.
-    async fn consume(
-        &self,
-        cluster: &Cluster,
-        order: &OrderId,
-        what: &'static str,
-        tell: Tell<'_>,
-    ) -> Result<usize, DemoError> {
-        let store = self.orders.store();
-        let events = store.read_stream(&order.stream(), 1, 1).await?;
-        let Some(id) = events.first().map(|event| event.id.to_string()) else {
-            return Err(DemoError::Broken("an order has no event"));
-        };
-        let notifier = Notifier::open(&Target::File(self.told.clone())).await?;
-        let sending =
-            send::Sending { notifier, attempts: 10, pause: Duration::from_millis(500), crash: self.crash.clone() };
-        let options = handler::Options { prefix: self.prefix.clone(), once: true, ..handler::Options::default() };
-        let consumers = &Consumer::ALL;
-        let run = grpc_consumer::Run { store, cluster, consumers, options: &options, sending: Some(&sending) };
-        let (mut met, mut others, began) = (Vec::new(), 0, Instant::now());
-        while met.len() < consumers.len() && !self.stop.is_cancelled() {
-            let records = Mutex::new(Vec::new());
-            let ended = run.run(&self.stop, &|told| gather(&records, Met::of(&told))).await?;
-            for (consumer, outcome) in ended.handled {
-                outcome.map_err(|error| DemoError::Handler(consumer, error))?;
-            }
-            let (ours, theirs): (Vec<Met>, _) = gathered(records).into_iter().partition(|met| met.message_id == id);
-            met.extend(ours);
-            others += theirs.iter().filter(|met| met.what == "effect").count();
-            if began.elapsed() > PATIENCE {
-                return Err(DemoError::Broken("a record that was published is not there to be read"));
-            }
-        }
-        met.sort_by_key(|met| met.consumer);
-        if met.iter().any(|met| met.what != what) {
-            return Err(DemoError::Broken("a message took effect twice, or not at all"));
-        }
-        for met in met {
-            tell(met.step(cluster, met.consumer.group(store)).await?);
-        }
-        Ok(others)
-    }
-
-    /// What the consumers keep of the order.
-    async fn kept(&self, order: &OrderId) -> Result<Vec<Step>, DemoError> {
-        let (store, mut kept) = (self.orders.store(), Vec::new());
-        for (name, key) in [(EVENT, "OrderCreated"), (USER, USER_ID)] {
-            let counts = store.top_counts(analytics::NAME, name, 1000).await?;
-            let count = counts.iter().find(|count| count.key == key).map_or(0, |count| count.count);
-            kept.push(Step::Counted { name, key: key.to_owned(), count });
-        }
-        let lines = std::fs::read_to_string(&self.told)
-            .map_err(|cause| DemoError::File { path: self.told.display().to_string(), cause: cause.to_string() })?;
-        let lines = lines.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let lines = lines.filter(|line| line.order_id == order.as_str());
-        kept.extend(lines.map(|Line { id, text, .. }| Step::Notified { id, text }));
-        let rows = store.search(search::NAME, &Query::parse(WORDS)?, 100).await?;
-        let found = rows.iter().filter_map(|row| serde_json::from_slice::<Found>(&row.data).ok());
-        let found = found.filter(|found| found.order_id == order.as_str());
-        kept.extend(found.map(|Found { order_id, status, price, .. }| Step::Found {
-            words: WORDS,
-            order_id,
-            status,
-            price,
-        }));
-        let count = |is: fn(&Step) -> bool| kept.iter().filter(|step| is(step)).count();
-        let (told, found) =
-            (count(|step| matches!(step, Step::Notified { .. })), count(|step| matches!(step, Step::Found { .. })));
-        match (told, found) {
-            (1, 1) => Ok(kept),
-            (1, _) => Err(DemoError::Broken("an order is not found")),
-            _ => Err(DemoError::Broken("of an order somebody is told once, where nobody dies")),
-        }
-    }
-}
-
-/// As far as it is looked at here, a notification's line.
-#[derive(serde::Deserialize)]
-struct Line {
-    id: String,
-    order_id: String,
-    text: String,
-}
-
-/// A record, as a consumer met it.
-struct Met {
-    consumer: Consumer,
-    what: &'static str,
-    partition: TopicPartition,
-    offset: i64,
-    message_id: String,
-}
-
-impl Met {
-    fn of(told: &grpc_consumer::Told<'_>) -> Option<Self> {
-        let grpc_consumer::Told::Handler { consumer, told } = told else { return None };
-        let handler::Told::Record { partition, offset, message, what } = told else { return None };
-        let what = match what {
-            What::Effect { .. } => "effect",
-            What::Repeat => "repeat",
-            What::PassedBy => "passed by",
-            What::Dead(_) => "dead letter",
-        };
-        let (partition, message_id) = ((*partition).clone(), (*message).to_owned());
-        Some(Self { consumer: *consumer, what, partition, offset: *offset, message_id })
-    }
-
-    async fn step(&self, cluster: &Cluster, group: String) -> Result<Step, DemoError> {
-        let committed = Admin::new(cluster.clone()).committed_offsets(&group).await?.get(&self.partition).copied();
-        Ok(Step::Handled {
-            consumer: self.consumer.name(),
-            group,
-            what: self.what,
-            topic: self.partition.topic.to_string(),
-            partition: self.partition.partition,
-            offset: self.offset,
-            message_id: self.message_id.clone(),
-            committed,
-        })
-    }
-}
-
-fn request(amount: f64) -> CreateOrderRequest {
-    let price = Some(Money { currency: "USD".to_owned(), amount });
-    CreateOrderRequest { user_id: USER_ID.to_owned(), product_id: "prod-456".to_owned(), price }
-}
-
-/// A call, and how it was answered.
-async fn call(
-    caller: &mut Caller,
-    request: CreateOrderRequest,
-    key: Option<&str>,
-    tell: Tell<'_>,
-) -> Result<Order, Refused> {
-    let price = request.price.clone().unwrap_or_default();
-    tell(Step::Called {
-        method: "CreateOrder",
-        user_id: request.user_id.clone(),
-        product_id: request.product_id.clone(),
-        currency: price.currency,
-        amount: price.amount,
-        idempotency_key: key.map(str::to_owned),
-    });
-    match caller.create_order(request, key).await {
-        Ok(answer) => {
-            let (order, already_done) = (answer.order.unwrap_or_default(), answer.already_done);
-            let status = order.status().as_str_name();
-            let status = status.strip_prefix("ORDER_STATUS_").unwrap_or(status);
-            let code = statuses::name(Code::Ok);
-            tell(Step::Answered { code, order_id: order.order_id.clone(), status, already_done });
-            Ok(order)
-        }
-        Err(refused) => {
-            let Refused { code, message, reason, fields } = refused.clone();
-            let (code, fields) = (statuses::name(code), fields.into_iter().collect());
-            tell(Step::Refused { code, message, reason, fields });
-            Err(refused)
-        }
-    }
-}
-
-async fn a_wrong_request(caller: &mut Caller, tell: Tell<'_>) -> Result<(), DemoError> {
-    tell(Step::Part { title: "A request that is wrong" });
-    let price = Some(Money { currency: "usd".to_owned(), amount: -1.0 });
-    let wrong = CreateOrderRequest { price, product_id: "prod-456".to_owned(), ..CreateOrderRequest::default() };
-    refused(call(caller, wrong, None, tell).await, Code::InvalidArgument)?;
-    lesson(
-        tell,
-        "All that is wrong is said in one answer, each field by its name, in details that a program can read.",
-    );
-    Ok(())
-}
-
-/// It must be, and with this code.
-fn refused(answer: Result<Order, Refused>, code: Code) -> Result<(), DemoError> {
-    match answer {
-        Err(refused) if refused.code == code => Ok(()),
-        Err(refused) => Err(refused.into()),
-        Ok(_) => Err(DemoError::Broken("a call that is wrong was answered OK")),
-    }
 }
 
 fn published(told: &relay::Told<'_>) -> Option<Step> {
@@ -525,10 +257,6 @@ fn published(told: &relay::Told<'_>) -> Option<Step> {
         key: record.key.clone(),
         message_id: id.map(|(_, id)| id.to_string()).unwrap_or_default(),
     })
-}
-
-fn shown(steps: &[Step]) -> String {
-    format!("{steps:?}")
 }
 
 fn lesson(tell: Tell<'_>, text: &'static str) {

@@ -138,7 +138,7 @@ fn text_and_hint_start_nothing() {
 #[test]
 fn a_lesson_that_is_none() {
     let folder = Folder::new("learn-none");
-    expect(learn(&folder, &["grup"]), 2, "", "error: there is no lesson \"grup\"\nhint: did you mean group?\n");
+    expect(learn(&folder, &["groop"]), 2, "", "error: there is no lesson \"groop\"\nhint: did you mean group?\n");
     expect(
         learn(&folder, &["zebra-crossing"]),
         2,
