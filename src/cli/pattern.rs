@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use color_eyre::{Report, Result, Section, eyre::WrapErr};
+use color_eyre::{
+    Report, Result, Section,
+    eyre::{WrapErr, eyre},
+};
 
 use super::{
     exit::Usage,
@@ -50,6 +53,21 @@ impl Options {
 
     pub async fn open(&self, session: &Session) -> Result<Store> {
         self.open_at(&self.url(session)?).await
+    }
+
+    /// For who asks what is kept, or mends it: a file that is not there is not made, because an empty answer would hide the
+    /// slip in its name. `made_by` is the command that makes one.
+    pub async fn open_to_look(&self, made_by: &str, session: &Session) -> Result<Store> {
+        let url = self.url(session)?;
+        if let Some(path) = url.path().filter(|path| path.try_exists().is_ok_and(|exists| !exists)) {
+            // with its folder: the same name in another one is the usual slip
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            let named_for_all = self.store.is_none() && !session.settings.store_is_default();
+            let store = if named_for_all { String::new() } else { format!(" --store {url}") };
+            return Err(eyre!("opening the store: there is no {}", path.display()))
+                .with_suggestion(|| format!("`kafkalab {made_by}{store}` makes one"));
+        }
+        self.open_at(&url).await
     }
 
     pub async fn open_at(&self, url: &StoreUrl) -> Result<Store> {

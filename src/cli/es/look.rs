@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// What makes the store that is looked into here.
+pub const MADE_BY: &str = "es create --price USD:9.99";
+
 /// Show an order as it is, or as it was
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -100,7 +103,7 @@ pub async fn state(args: State, options: &Options, session: &Session) -> Result<
         (None, Some(at)) => Until::Time(time(at)?),
         (None, None) => Until::End,
     };
-    let orders = Orders::new(options.open(session).await?);
+    let orders = Orders::new(options.open_to_look(MADE_BY, session).await?);
     let order = load(&orders, &args.order, until).await?;
     if options.json {
         let (version, state) = (order.version, &order.state);
@@ -141,7 +144,7 @@ fn time(text: &str) -> Result<i64> {
 }
 
 pub async fn history(args: History, options: &Options, session: &Session) -> Result<Exit> {
-    let orders = Orders::new(options.open(session).await?);
+    let orders = Orders::new(options.open_to_look(MADE_BY, session).await?);
     let entries = orders.history(&args.order).await.map_err(explained)?;
     if options.json {
         let events: Vec<Value> = entries.iter().map(document).collect();
@@ -196,7 +199,7 @@ fn document(entry: &Entry) -> Value {
 }
 
 pub async fn diff(args: Diff, options: &Options, session: &Session) -> Result<Exit> {
-    let orders = Orders::new(options.open(session).await?);
+    let orders = Orders::new(options.open_to_look(MADE_BY, session).await?);
     let before = load(&orders, &args.order, Until::Version(args.from)).await?;
     let after = load(&orders, &args.order, Until::Version(args.to)).await?;
     let changes = differences(&before.state, &after.state)?;
@@ -222,7 +225,7 @@ pub async fn diff(args: Diff, options: &Options, session: &Session) -> Result<Ex
 }
 
 pub async fn streams(args: Streams, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let streams = store.streams(&args.after, args.limit).await?;
     if options.json {
         let stream = |stream: &crate::app::StreamInfo| {

@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(super::look::MADE_BY, session).await?;
     let target = match (args.topic, args.dry_run) {
         (_, true) => Target::Nowhere,
         (Some(topic), false) => Target::Topic(topic),

@@ -4,7 +4,7 @@ use color_eyre::{Result, Section, eyre::eyre};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::run::explained;
+use super::{look::MADE_BY, run::explained};
 use crate::{
     app::{
         grpc_consumer::{Consumer, TOPICS, rebuild},
@@ -69,7 +69,7 @@ pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<
     if !args.all && args.ids.is_empty() {
         return Err(usage("name the notifications, or --all"));
     }
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let mut done = Vec::new();
     if args.all {
         done = store.retry_notifications().await?;

@@ -166,7 +166,7 @@ fn listed(partitions: &[TopicPartition]) -> String {
 }
 
 pub async fn stock(_: &Stock, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look("outbox consume", session).await?;
     let stock = reserved(&store).await?;
     if options.json {
         let products: Vec<_> =

@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// What makes the store that is looked into here.
+pub const MADE_BY: &str = "outbox order --price USD:9.99";
+
 /// List messages: what waits, what is parked and why
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -54,7 +57,7 @@ fn status(text: &str) -> Result<Status, String> {
 }
 
 pub async fn list(args: List, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let wanted = if args.status.is_empty() { vec![Status::Parked, Status::Held, Status::Waiting] } else { args.status };
     let mut rows = Vec::new();
     for status in wanted {
@@ -117,7 +120,7 @@ async fn say_depth(store: &Store, session: &Session) -> Result<()> {
 }
 
 pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let row = found(&store, args.id).await?;
     if options.json {
         stdout::json(&document(&row, true))?;

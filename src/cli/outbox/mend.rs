@@ -6,7 +6,7 @@ use color_eyre::{Result, eyre::eyre};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::look::found;
+use super::look::{MADE_BY, found};
 use crate::{
     app::{OutboxRow, OutboxStatus as Status, Store},
     cli::{
@@ -71,12 +71,11 @@ pub struct Purge {
 }
 
 pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
-    let rows = match (args.all, args.ids.is_empty()) {
-        (true, _) => parked(&store).await?,
-        (false, true) => return Err(usage("name the messages, or --all")),
-        (false, false) => named(&store, &args.ids).await?,
-    };
+    if !args.all && args.ids.is_empty() {
+        return Err(usage("name the messages, or --all"));
+    }
+    let store = options.open_to_look(MADE_BY, session).await?;
+    let rows = if args.all { parked(&store).await? } else { named(&store, &args.ids).await? };
     let mut done = Vec::new();
     for row in &rows {
         if store.outbox_retry(row).await? {
@@ -90,7 +89,7 @@ pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<
 
 pub async fn discard(args: Discard, options: &Options, session: &Session) -> Result<Exit> {
     ask::needs_terminal(args.yes, session, "discarding messages", "-y discards without asking")?;
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let rows = named(&store, &args.ids).await?;
     let question = format!("give up {}, never to be published?", counted(rows.len() as u64, "message"));
     if !args.yes && !ask::yes(&question).await? {
@@ -139,7 +138,7 @@ fn say(now: &str, ids: &[Uuid], options: &Options, session: &Session) -> Result<
 }
 
 pub async fn purge(args: Purge, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let mut messages = 0;
     for status in [Status::Published, Status::Discarded] {
         messages += store.outbox_purge(status, args.older_than).await?;

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// What makes the store that is looked into here.
+pub const MADE_BY: &str = "saga run";
+
 /// List sagas
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -53,7 +56,7 @@ pub struct Show {
 }
 
 pub async fn list(args: List, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let found = sagas(&store, &args.after, args.limit).await.map_err(explained)?;
     let shown: Vec<_> = found.iter().filter(|saga| !args.open || !saga.status.is_over()).collect();
     if options.json {
@@ -86,7 +89,7 @@ pub async fn list(args: List, options: &Options, session: &Session) -> Result<Ex
 }
 
 pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let (version, saga) = load(&store, &args.id).await.map_err(explained)?;
     let kept = effects(&store, &args.id).await.map_err(explained)?;
     if options.json {

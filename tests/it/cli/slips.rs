@@ -70,6 +70,7 @@ fn what_is_not_there() {
     assert_eq!(ended.code(), 1);
     assert!(ended.stderr == said || ended.stderr.contains("hint: did you mean"), "{}", ended.stderr);
     let folder = Folder::new("slips-store");
+    kafkalab(["es", "create", "--price", "USD:1.00", "--store", "sqlite:store.db"]).in_folder(&folder.0).run().ok();
     let store = format!("sqlite:{}", folder.0.join("store.db").display());
     expect(
         kafkalab(["es", "pay", "nothere", "--store", &store]),
@@ -84,6 +85,52 @@ fn what_is_not_there() {
         "",
         "error: saga nothere is not there\nhint: `kafkalab saga list` shows what there is\n",
     );
+}
+
+/// Whoever looks is told that there is nothing to look at, and what would make it; a store with a wrong name is not made.
+#[test]
+fn a_store_that_is_not_there() {
+    let folder = Folder::new("slips-no-store");
+    let id = "01a2b3c4-0000-7000-8000-000000000001";
+    let looks: &[(&[&str], &str)] = &[
+        (&["cqrs", "stats"], "cqrs read"),
+        (&["cqrs", "orders"], "cqrs read"),
+        (&["cqrs", "order", "mug-1"], "cqrs read"),
+        (&["cqrs", "lag"], "cqrs read"),
+        (&["es", "state", "mug-1"], "es create --price USD:9.99"),
+        (&["es", "history", "mug-1"], "es create --price USD:9.99"),
+        (&["es", "diff", "mug-1", "1", "2"], "es create --price USD:9.99"),
+        (&["es", "streams"], "es create --price USD:9.99"),
+        (&["es", "replay", "--dry-run"], "es create --price USD:9.99"),
+        (&["outbox", "list"], "outbox order --price USD:9.99"),
+        (&["outbox", "show", id], "outbox order --price USD:9.99"),
+        (&["outbox", "retry", "--all"], "outbox order --price USD:9.99"),
+        (&["outbox", "discard", id, "-y"], "outbox order --price USD:9.99"),
+        (&["outbox", "purge"], "outbox order --price USD:9.99"),
+        (&["outbox", "stock"], "outbox consume"),
+        (&["saga", "list"], "saga run"),
+        (&["saga", "show", "trip-1"], "saga run"),
+        (&["saga", "resume"], "saga run"),
+        (&["saga", "retry", "trip-1"], "saga run"),
+        (&["grpc-consumer", "stats"], "grpc-consumer"),
+        (&["grpc-consumer", "search", "ada"], "grpc-consumer"),
+        (&["grpc-consumer", "notifications"], "grpc-consumer"),
+        (&["grpc-consumer", "retry", "--all"], "grpc-consumer"),
+    ];
+    let path = folder.0.canonicalize().unwrap().join("lab.db");
+    let said = |made_by: &str| {
+        format!("error: opening the store: there is no {}\nhint: `kafkalab {made_by}` makes one\n", path.display())
+    };
+    for (arguments, made_by) in looks {
+        // the hint has the store where it is to be said again
+        let named = [*arguments, &["--store", "sqlite:lab.db"]].concat();
+        let ended = kafkalab(named).in_folder(&folder.0).run();
+        assert_eq!((ended.code(), ended.text().as_str()), (1, ""), "{arguments:?}");
+        assert_eq!(ended.stderr, said(&format!("{made_by} --store sqlite:lab.db")), "{arguments:?}");
+    }
+    let by_environment = kafkalab(["cqrs", "stats"]).env("KAFKALAB_STORE", "sqlite:lab.db").in_folder(&folder.0);
+    assert_eq!(by_environment.run().stderr, said("cqrs read"));
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0, "nothing was made");
 }
 
 #[test]
