@@ -41,6 +41,47 @@ pub fn wrap(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
+/// A line that is wider than the terminal, in as many as it takes: broken between words, and what goes on stands further in.
+/// What fits, or goes to no terminal, stays as it is, with the blanks that make its columns.
+pub fn folded(line: &str, width: Option<usize>) -> String {
+    let Some(width) = width.filter(|width| columns(line) > *width) else { return line.to_owned() };
+    let blanks = |text: &str| text.len() - text.trim_start_matches(' ').len();
+    let further_in = " ".repeat(blanks(line) + 4);
+    let (mut folded, mut used, mut rest) = (String::new(), 0, line);
+    while !rest.is_empty() {
+        let before = blanks(rest);
+        let word = rest[before..].split(' ').next().unwrap_or_default();
+        let is_first = folded.trim_start().is_empty();
+        if !is_first && !word.is_empty() && used + before + columns(word) > width {
+            folded.push('\n');
+            folded.push_str(&further_in);
+            used = further_in.len();
+        } else {
+            folded.push_str(&rest[..before]);
+            used += before;
+        }
+        folded.push_str(word);
+        used += columns(word);
+        rest = &rest[before + word.len()..];
+    }
+    folded
+}
+
+/// What a terminal shows of it: its colours take no room.
+fn columns(text: &str) -> usize {
+    let mut shown = 0;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => {
+                chars.by_ref().find(char::is_ascii_alphabetic);
+            }
+            _ => shown += 1,
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +105,18 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("one-long-word two", 4), ["one-long-word", "two"]);
         assert_eq!(wrap("", 4), [""]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_wide_goes_on_further_in() {
+        let line = "  published  OrderPaid        payments[0] offset 0";
+        assert_eq!(folded(line, None), line);
+        assert_eq!(folded(line, Some(50)), line);
+        assert_eq!(folded(line, Some(49)), "  published  OrderPaid        payments[0] offset\n      0");
+        assert_eq!(folded(line, Some(40)), "  published  OrderPaid\n      payments[0] offset 0");
+        assert_eq!(folded(line, Some(5)), "  published\n      OrderPaid\n      payments[0]\n      offset\n      0");
+        assert_eq!(folded("\u{1b}[33mone\u{1b}[0m two", Some(7)), "\u{1b}[33mone\u{1b}[0m two");
+        assert_eq!(folded("\u{1b}[33mone\u{1b}[0m two", Some(6)), "\u{1b}[33mone\u{1b}[0m\n    two");
+        assert_eq!(folded("", Some(1)), "");
     }
 }

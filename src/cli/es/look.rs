@@ -20,6 +20,7 @@ use crate::{
         session::Session,
         stdout,
         table::{Table, number, text},
+        words::folded,
     },
 };
 
@@ -112,8 +113,8 @@ pub async fn state(args: State, options: &Options, session: &Session) -> Result<
     } else if session.terminal.is_quiet() {
         stdout::write(format!("{}\n", order.state.status()).as_bytes())?;
     } else {
-        let line = format!("order {}, version {}: {}\n", args.order, order.version, described(&order.state));
-        stdout::write(escape::text(&line).as_bytes())?;
+        let line = format!("order {}, version {}: {}", args.order, order.version, described(&order.state));
+        stdout::write((folded(&escape::text(&line), session.terminal.width()) + "\n").as_bytes())?;
     }
     Ok(Exit::OK)
 }

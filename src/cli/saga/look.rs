@@ -16,6 +16,7 @@ use crate::{
         session::Session,
         stdout,
         table::{Table, number, text},
+        words::folded,
     },
 };
 
@@ -116,8 +117,9 @@ pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Ex
     for (step, status) in ORDER_SAGA.steps.iter().zip(&saga.steps) {
         lines.push(format!("     {:<28} {}", step.name, word(*status)));
     }
-    let text: String = lines.iter().map(|line| format!("{}\n", line.trim_end())).collect();
-    stdout::write(escape::text(&text).as_bytes())?;
+    let width = session.terminal.width();
+    let text: String = lines.iter().map(|line| folded(&escape::text(line.trim_end()), width) + "\n").collect();
+    stdout::write(text.as_bytes())?;
     Ok(Exit::OK)
 }
 
