@@ -87,15 +87,19 @@ pub fn print(report: &Report, terminal: &Terminal) {
         return;
     }
     let causes: Vec<String> = report.chain().map(ToString::to_string).collect();
-    stderr::line(format_args!("{} {}", terminal.err.palette.error("error:"), escape::text(&causes.join(": "))));
+    let palette = terminal.err.palette;
+    let line = |word: &dyn std::fmt::Display, text: &str| {
+        stderr::line(terminal.on_stderr(&format!("{word} {}", escape::text(text))))
+    };
+    line(&palette.error("error:"), &causes.join(": "));
     // the rest of a report (places in the source, environment) is for developers
     let text = format!("{report:?}");
     for hint in text.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
-        stderr::line(format_args!("{} {}", terminal.err.palette.emphasis("hint:"), escape::text(hint)));
+        line(&palette.emphasis("hint:"), hint);
     }
     for cause in report.chain() {
         if let Some(Error::Denied { why, .. }) = cause.downcast_ref() {
-            stderr::line(format_args!("{} {}", terminal.err.palette.emphasis("hint:"), security::advice(why)));
+            line(&palette.emphasis("hint:"), security::advice(why));
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         escape,
         exit::{Exit, Usage},
         session::Session,
+        slips::topic_name,
         stdout,
         words::{counted, next_step},
     },
@@ -34,7 +35,7 @@ Exit codes: 0 done, 1 failed (it exists, or the broker refuses), 2 wrong usage, 
 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// Names of the topics
-    #[arg(value_name = "TOPIC", required = true)]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, required = true)]
     topics: Vec<String>,
     /// Partitions of each [default: the broker's num.partitions]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
