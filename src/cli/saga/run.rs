@@ -31,7 +31,7 @@ use crate::{
         exit::Exit,
         lab::Lab,
         narrator::Narrator,
-        pattern::{Options, order_id, usage},
+        pattern::{Options, order_id},
         session::{Session, duration},
         stdout,
         words::{counted, next_step},
@@ -113,7 +113,6 @@ fn fault_kind(text: &str) -> Result<FaultKind, String> {
 }
 
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {
-    let steps = ORDER_SAGA.steps;
     let lab = Lab::prepare("saga", options, session)?;
     let (cluster, _broker) = lab.cluster(options, session).await?;
     let store = options.open_at(&lab.store).await?;
