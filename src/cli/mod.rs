@@ -217,8 +217,11 @@ fn fitted(command: clap::Command, width: usize) -> clap::Command {
     let examples = command.get_after_help().map(ToString::to_string);
     let command = match examples {
         Some(text) => {
-            let lines: Vec<String> = text.lines().map(|line| words::folded(line, Some(width))).collect();
-            command.after_help(lines.join("\n"))
+            let fitted = |line: &str| match line.starts_with(' ') {
+                true => words::folded(line, Some(width)),
+                false => line.to_owned(),
+            };
+            command.after_help(text.lines().map(fitted).collect::<Vec<_>>().join("\n"))
         }
         None => command,
     };

@@ -41,7 +41,11 @@ pub fn hint(error: &clap::Error, arguments: &[String], program: &Command) -> Opt
     let words: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
     let typed = Typed::new(&words, program);
     match error.kind() {
-        ErrorKind::InvalidSubcommand => typed.wrong_order().or_else(|| typed.part_alone()).or_else(|| typed.example()),
+        ErrorKind::InvalidSubcommand => {
+            let has_a_tip = error.get(ContextKind::SuggestedSubcommand).is_some();
+            let example = || typed.example().filter(|_| !has_a_tip);
+            typed.wrong_order().or_else(|| typed.part_alone()).or_else(example)
+        }
         ErrorKind::UnknownArgument => match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(argument)) => typed.unknown(argument),
             _ => None,

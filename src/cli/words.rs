@@ -49,13 +49,16 @@ pub fn folded(line: &str, width: Option<usize>) -> String {
     let Some(width) = width.filter(|width| columns(line) > *width) else { return line.to_owned() };
     let lead = blanks(line);
     let lead = if lead > width / 2 { 2 } else { lead };
-    let further_in = last_column(line, width).unwrap_or(lead + 2);
+    let (column, gap) = (last_column(line, width), last_gap(line));
+    let further_in = column.unwrap_or(lead + 2);
     let (mut folded, mut used, mut rest) = (" ".repeat(lead), lead, line.trim_start_matches(' '));
     while !rest.is_empty() {
         let before = blanks(rest);
         let word = first_word(&rest[before..], width);
         let is_first = folded.len() == lead;
-        if !is_first && !word.is_empty() && used + before + columns(word) > width {
+        // a column that has no room begins below
+        let ends_here = column.is_none() && gap == Some(line.len() - rest.len());
+        if !is_first && !word.is_empty() && (ends_here || used + before + columns(word) > width) {
             // a long name may need the whole line
             let margin = further_in.min(width.saturating_sub(columns(word)));
             folded.push('\n');
@@ -76,13 +79,21 @@ fn blanks(text: &str) -> usize {
     text.len() - text.trim_start_matches(' ').len()
 }
 
+/// Where the blanks between two columns begin, and the second column behind them.
+fn gaps(line: &str) -> impl Iterator<Item = (usize, usize)> {
+    let (text, lead) = (line.trim_end(), blanks(line));
+    let begins = text.match_indices("  ").map(|(at, _)| at).filter(move |at| *at > lead && !text[..*at].ends_with(' '));
+    begins.map(|at| (at, at + blanks(&text[at..])))
+}
+
 /// Where the last of the line's columns begins that leaves room for a few words.
 fn last_column(line: &str, width: usize) -> Option<usize> {
     const ROOM: usize = 24;
-    let text = line.trim_end();
-    let gaps = text.match_indices("  ").map(|(at, _)| at + blanks(&text[at..]));
-    let begins = gaps.filter(|at| *at > blanks(line)).map(|at| columns(&text[..at]));
-    begins.filter(|column| column + ROOM <= width).last()
+    gaps(line).map(|(_, at)| columns(&line[..at])).filter(|column| column + ROOM <= width).last()
+}
+
+fn last_gap(line: &str) -> Option<usize> {
+    gaps(line).last().map(|(at, _)| at)
 }
 
 /// Up to the next blank, or to the end of a command in backquotes that fits a line.
@@ -147,6 +158,7 @@ mod tests {
             folded("command      what it does, in words, and more", Some(40)),
             "command      what it does, in words, and\n             more"
         );
+        assert_eq!(folded("command      what it does", Some(24)), "command\n  what it does");
         assert_eq!(folded("                    what it does, in words", Some(24)), "  what it does, in words");
         assert_eq!(folded("  id 01a22cbb-668f-72e2-8401: x", Some(24)), "  id\n01a22cbb-668f-72e2-8401:\n    x");
         assert_eq!(folded("hint: try `kafkalab learn` now", Some(24)), "hint: try\n  `kafkalab learn` now");

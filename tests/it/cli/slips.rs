@@ -46,7 +46,7 @@ fn words_that_are_missing_or_too_many() {
         (&["topics", "describe"], "topics describe orders"),
         (&["topics", "partitions", "orders"], "topics partitions orders 6"),
         (&["groups", "describe"], "groups describe billing"),
-        (&["groups", "reset", "audit"], "groups reset audit --to -5"),
+        (&["groups", "reset", "audit"], "groups reset audit --to end -t orders -y"),
         (&["dlt", "replay"], "dlt replay orders --all"),
         (&["dlt", "show", "orders"], "dlt show orders 0:3"),
         (&["es", "pay"], "es pay mug-1"),
