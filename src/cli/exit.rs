@@ -88,18 +88,16 @@ pub fn print(report: &Report, terminal: &Terminal) {
     }
     let causes: Vec<String> = report.chain().map(ToString::to_string).collect();
     let palette = terminal.err.palette;
-    let line = |word: &dyn std::fmt::Display, text: &str| {
-        stderr::line(terminal.on_stderr(&format!("{word} {}", escape::text(text))))
-    };
-    line(&palette.error("error:"), &causes.join(": "));
+    let hint = |text: &str| stderr::line(format_args!("{} {}", palette.emphasis("hint:"), escape::text(text)));
+    stderr::line(terminal.on_stderr(&format!("{} {}", palette.error("error:"), escape::text(&causes.join(": ")))));
     // the rest of a report (places in the source, environment) is for developers
     let text = format!("{report:?}");
-    for hint in text.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
-        line(&palette.emphasis("hint:"), hint);
+    for text in text.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
+        hint(text);
     }
     for cause in report.chain() {
         if let Some(Error::Denied { why, .. }) = cause.downcast_ref() {
-            line(&palette.emphasis("hint:"), security::advice(why));
+            hint(security::advice(why));
         }
     }
 }

@@ -97,11 +97,11 @@ impl Terminal {
     }
 
     fn hint_line(&self, text: &str) -> Option<String> {
-        let line = format!("{} {}", self.err.palette.emphasis("hint:"), escape::text(text));
-        (!self.quiet).then(|| self.on_stderr(&line) + "\n")
+        (!self.quiet).then(|| format!("{} {}\n", self.err.palette.emphasis("hint:"), escape::text(text)))
     }
 
-    /// Sentences as the terminal behind stderr has room for them.
+    /// Sentences as the terminal behind stderr has room for them. A hint is left in one piece: it is there to be copied, and
+    /// what a terminal breaks by itself is one line for it.
     pub fn on_stderr(&self, text: &str) -> String {
         let size = if self.err.is_terminal { terminal_size::terminal_size_of(std::io::stderr()) } else { None };
         let width = size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0);

@@ -41,6 +41,12 @@ pub fn wrap(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
+/// A name, and below it what is said of it: where there is no room for columns.
+pub fn block(name: &str, text: &str, width: usize) -> String {
+    let lines = wrap(text, width.saturating_sub(2)).into_iter().map(|line| format!("  {line}\n"));
+    format!("{name}\n{}", lines.collect::<String>())
+}
+
 /// A line that is wider than the terminal, in as many as it takes. What fits, or goes to no terminal, stays as it is.
 ///
 /// It breaks between words, and never within `a command` that fits. What goes on stands below the last column that leaves it

@@ -15,7 +15,7 @@ use crate::{
         session::Session,
         slips::topic_name,
         stdout,
-        words::{counted, next_step},
+        words::{counted, folded, next_step},
     },
 };
 
@@ -83,14 +83,14 @@ async fn one(name: &str, args: &Args, cluster: &Cluster, session: &Session) -> R
     let sentence = match created {
         Creation::Made(made) => {
             let verb = if args.dry_run { "would create" } else { "created" };
-            format!("{verb} {name}{}\n", made.map(|made| format!(": {}", shape(made))).unwrap_or_default())
+            format!("{verb} {name}{}", made.map(|made| format!(": {}", shape(made))).unwrap_or_default())
         }
         Creation::Existed(found) => {
             differs(&name, args, found, session);
-            format!("{name} exists: {}\n", shape(found))
+            format!("{name} exists: {}", shape(found))
         }
     };
-    stdout::write(sentence.as_bytes())
+    stdout::write((folded(&sentence, session.terminal.width()) + "\n").as_bytes())
 }
 
 async fn refused(error: Error, name: &str, cluster: &Cluster) -> Report {

@@ -19,7 +19,7 @@ use crate::{
         slips::topic_name,
         stdout,
         table::{Table, number, text},
-        words::counted,
+        words::{counted, folded},
     },
 };
 
@@ -101,7 +101,11 @@ fn page(description: &Description, session: &Session) -> String {
             shown(offsets.map(|(start, end)| end - start)),
         ]);
     }
-    let mut page = format!("{}\n{}", session.terminal.out.palette.emphasis(head), table.render(&session.terminal));
+    let mut page = format!(
+        "{}\n{}",
+        session.terminal.out.palette.emphasis(folded(&head, session.terminal.width())),
+        table.render(&session.terminal)
+    );
     if let Ok(entries) = &description.configs
         && !entries.is_empty()
     {
