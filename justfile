@@ -107,6 +107,11 @@ lint:
     cargo clippy --all-targets --no-default-features --locked -- -D warnings
     cargo deny check bans licenses sources
 
+# README.md's two commands as a stranger has them: a fresh clone, an empty home, only Rust and a C compiler; with times
+[group('check')]
+first-hour *options:
+    dev/first-hour.sh {{ options }}
+
 # Everything that a change must pass, as the server runs it
 [group('check')]
 ci:

@@ -3,7 +3,7 @@
 use color_eyre::Result;
 use serde::Serialize;
 
-use super::{escape, session::Session, stdout, terminal::Palette};
+use super::{escape, session::Session, stdout, terminal::Palette, words::folded};
 
 /// A step of a run, as it is told.
 pub enum Line {
@@ -64,7 +64,9 @@ impl<'a> Narrator<'a> {
             Line::Plain(line) => line,
             Line::Lesson(text) => return wrapped(&text, self.session.terminal.width().unwrap_or(100)),
         };
-        format!("{}\n", if line.contains('\u{1b}') { line } else { escape::text(&line).into_owned() })
+        let line = if line.contains('\u{1b}') { line } else { escape::text(&line).into_owned() };
+        // a part begins with an empty line
+        line.split('\n').map(|line| folded(line, self.session.terminal.width()) + "\n").collect()
     }
 }
 

@@ -1,12 +1,17 @@
 //! What the patterns' commands share: where their store is, who acts, where they die, and how their errors are said.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use color_eyre::{Report, Result, Section, eyre::WrapErr};
+use color_eyre::{
+    Report, Result, Section,
+    eyre::{WrapErr, eyre},
+};
+use uuid::Uuid;
 
 use super::{
     exit::Usage,
     session::{Session, duration},
+    slips,
 };
 use crate::app::{
     Cluster, Error, Store, StoreOptions, StoreUrl, UrlError,
@@ -50,6 +55,21 @@ impl Options {
 
     pub async fn open(&self, session: &Session) -> Result<Store> {
         self.open_at(&self.url(session)?).await
+    }
+
+    /// For who asks what is kept, or mends it: a file that is not there is not made, because an empty answer would hide the
+    /// slip in its name. `made_by` is the command that makes one.
+    pub async fn open_to_look(&self, made_by: &str, session: &Session) -> Result<Store> {
+        let url = self.url(session)?;
+        if let Some(path) = url.path().filter(|path| path.try_exists().is_ok_and(|exists| !exists)) {
+            // with its folder: the same name in another one is the usual slip
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            let named_for_all = self.store.is_none() && !session.settings.store_is_default();
+            let store = if named_for_all { String::new() } else { format!(" --store {url}") };
+            return Err(eyre!("opening the store: there is no {}", path.display()))
+                .with_suggestion(|| format!("`kafkalab {made_by}{store}` makes one"));
+        }
+        self.open_at(&url).await
     }
 
     pub async fn open_at(&self, url: &StoreUrl) -> Result<Store> {
@@ -118,7 +138,20 @@ pub fn handled(error: HandlerError) -> Report {
 }
 
 pub fn order_id(text: &str) -> Result<OrderId, String> {
+    if let Some(bare) = slips::bare(text) {
+        return Err(format!("without the quotes and blanks around it: {bare}"));
+    }
     OrderId::new(text).map_err(|error| error.to_string())
+}
+
+/// Of a message or a notification.
+pub fn row_id(text: &str) -> Result<Uuid, String> {
+    text.trim().parse().map_err(|_| "an id is like 01a2b3c4-0000-7000-8000-000000000001; a list has them".to_owned())
+}
+
+/// To listen on.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write ADDRESS:PORT, such as 127.0.0.1:9464; an address is no name".to_owned())
 }
 
 pub fn usage(text: impl Into<String>) -> Report {

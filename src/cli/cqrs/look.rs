@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// What makes the store that is looked into here.
+const MADE_BY: &str = "cqrs read";
+
 /// The numbers do not wait longer than this for brokers, who know of lag alone.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -96,7 +99,7 @@ fn status(text: &str) -> Result<Status, String> {
 }
 
 pub async fn stats(args: &Stats, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let rows = args.rows as usize;
     let stats = numbers(&store, rows, rows).await?;
     let lag = lags(&stats, options, session).await;
@@ -121,7 +124,7 @@ async fn lags(stats: &Numbers, options: &Options, session: &Session) -> Result<V
 }
 
 pub async fn orders(args: Orders, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let status = args.status.map(Status::name);
     let orders = store.view_orders(args.user.as_deref(), status, args.before.as_deref(), args.count as usize).await?;
     if options.json {
@@ -153,7 +156,7 @@ pub async fn orders(args: Orders, options: &Options, session: &Session) -> Resul
 }
 
 pub async fn order(args: Order, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let Some(order) = store.view_order(args.order.as_str()).await? else {
         return Err(eyre!("the read side does not know order {}", args.order))
             .suggestion("kafkalab cqrs lag says whether it is on its way; kafkalab es state asks the write side");
@@ -208,7 +211,7 @@ fn order_document(order: &OrderRow) -> Value {
 }
 
 pub async fn lag(_: &Lag, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let cluster = session.connect().await?;
     let stats = numbers(&store, 1, 1).await?;
     let lags = behind(&cluster, &options.prefix(session), &stats.told.checkpoints).await?;

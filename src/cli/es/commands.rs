@@ -15,7 +15,14 @@ use crate::{
             ShipmentId, UserId,
         },
     },
-    cli::{exit::Exit, narrator::Narrator, session::Session, stdout, words::next_step},
+    cli::{
+        escape,
+        exit::Exit,
+        narrator::Narrator,
+        session::Session,
+        stdout,
+        words::{folded, next_step},
+    },
 };
 
 /// Create an order: appends OrderCreated
@@ -186,8 +193,8 @@ async fn carry_out_on(
         session.say("nothing to do: this was carried out before");
     }
     let (version, order) = (handled.order.version, steps::described(&handled.order.state));
-    let line = format!("order {order_id}, version {version}: {order}\n");
-    stdout::write(crate::cli::escape::text(&line).as_bytes())?;
+    let line = format!("order {order_id}, version {version}: {order}");
+    stdout::write((folded(&escape::text(&line), session.terminal.width()) + "\n").as_bytes())?;
     let waiting = publish::waiting(orders.store()).await?;
     next_step(session, &format!("kafkalab es publish sends it to Kafka ({waiting} waiting)"));
     Ok(Exit::OK)

@@ -20,8 +20,12 @@ use crate::{
         session::Session,
         stdout,
         table::{Table, number, text},
+        words::folded,
     },
 };
+
+/// What makes the store that is looked into here.
+pub const MADE_BY: &str = "es create --price USD:9.99";
 
 /// Show an order as it is, or as it was
 #[derive(Debug, clap::Args)]
@@ -100,7 +104,7 @@ pub async fn state(args: State, options: &Options, session: &Session) -> Result<
         (None, Some(at)) => Until::Time(time(at)?),
         (None, None) => Until::End,
     };
-    let orders = Orders::new(options.open(session).await?);
+    let orders = Orders::new(options.open_to_look(MADE_BY, session).await?);
     let order = load(&orders, &args.order, until).await?;
     if options.json {
         let (version, state) = (order.version, &order.state);
@@ -109,8 +113,8 @@ pub async fn state(args: State, options: &Options, session: &Session) -> Result<
     } else if session.terminal.is_quiet() {
         stdout::write(format!("{}\n", order.state.status()).as_bytes())?;
     } else {
-        let line = format!("order {}, version {}: {}\n", args.order, order.version, described(&order.state));
-        stdout::write(escape::text(&line).as_bytes())?;
+        let line = format!("order {}, version {}: {}", args.order, order.version, described(&order.state));
+        stdout::write((folded(&escape::text(&line), session.terminal.width()) + "\n").as_bytes())?;
     }
     Ok(Exit::OK)
 }
@@ -141,7 +145,7 @@ fn time(text: &str) -> Result<i64> {
 }
 
 pub async fn history(args: History, options: &Options, session: &Session) -> Result<Exit> {
-    let orders = Orders::new(options.open(session).await?);
+    let orders = Orders::new(options.open_to_look(MADE_BY, session).await?);
     let entries = orders.history(&args.order).await.map_err(explained)?;
     if options.json {
         let events: Vec<Value> = entries.iter().map(document).collect();
@@ -196,7 +200,7 @@ fn document(entry: &Entry) -> Value {
 }
 
 pub async fn diff(args: Diff, options: &Options, session: &Session) -> Result<Exit> {
-    let orders = Orders::new(options.open(session).await?);
+    let orders = Orders::new(options.open_to_look(MADE_BY, session).await?);
     let before = load(&orders, &args.order, Until::Version(args.from)).await?;
     let after = load(&orders, &args.order, Until::Version(args.to)).await?;
     let changes = differences(&before.state, &after.state)?;
@@ -222,7 +226,7 @@ pub async fn diff(args: Diff, options: &Options, session: &Session) -> Result<Ex
 }
 
 pub async fn streams(args: Streams, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let streams = store.streams(&args.after, args.limit).await?;
     if options.json {
         let stream = |stream: &crate::app::StreamInfo| {

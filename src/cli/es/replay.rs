@@ -9,6 +9,7 @@ use crate::{
     cli::{
         exit::Exit,
         session::Session,
+        slips::topic_name,
         stdout,
         table::{Table, number, text},
         terminal::Unit,
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     to: Option<u64>,
     /// All to this topic, and not to those where they were published
-    #[arg(long, value_name = "TOPIC", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "TOPIC", value_parser = topic_name, conflicts_with = "dry_run")]
     topic: Option<String>,
     /// Send nothing
     #[arg(long)]
@@ -44,7 +45,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(super::look::MADE_BY, session).await?;
     let target = match (args.topic, args.dry_run) {
         (_, true) => Target::Nowhere,
         (Some(topic), false) => Target::Topic(topic),

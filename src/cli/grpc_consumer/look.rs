@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// What makes the store that is looked into here.
+pub const MADE_BY: &str = "grpc-consumer";
+
 /// Of a table of counts so many rows are looked at, for the newest days.
 const DAYS: usize = 100_000;
 
@@ -80,7 +83,7 @@ fn status(text: &str) -> Result<Status, String> {
 }
 
 pub async fn stats(args: &Stats, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let rows = args.rows as usize;
     let top = |name, limit| store.top_counts(analytics::NAME, name, limit);
     let (events, users, products) =
@@ -131,7 +134,7 @@ pub async fn stats(args: &Stats, options: &Options, session: &Session) -> Result
 
 pub async fn search(args: &Search, options: &Options, session: &Session) -> Result<Exit> {
     let query = Query::parse(&args.words.join(" ")).map_err(|error| usage(error.to_string()))?;
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let rows = store.search(search::NAME, &query, args.count as usize).await?;
     let found = rows.iter().map(|row| Ok((row, shown(row)?))).collect::<Result<Vec<_>>>()?;
     if options.json {
@@ -164,7 +167,7 @@ fn shown(row: &DocumentRow) -> Result<Found> {
 }
 
 pub async fn notifications(args: Notifications, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let wanted = if args.status.is_empty() { vec![Status::Dead, Status::Waiting] } else { args.status };
     let mut rows = Vec::new();
     for status in wanted {

@@ -6,7 +6,7 @@ use color_eyre::{Result, Section, eyre::eyre};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::run::explained;
+use super::{look::MADE_BY, run::explained};
 use crate::{
     app::{
         grpc_consumer::{Consumer, TOPICS, rebuild},
@@ -15,7 +15,7 @@ use crate::{
     },
     cli::{
         exit::Exit,
-        pattern::{Options, age, usage},
+        pattern::{Options, age, row_id, usage},
         session::Session,
         stdout,
         words::{counted, next_step},
@@ -32,7 +32,7 @@ Examples:
 Exit codes: 0 done, 1 failed or not dead, 2 wrong usage")]
 pub struct Retry {
     /// The notifications' ids
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = row_id)]
     ids: Vec<Uuid>,
     /// All that are dead
     #[arg(long, conflicts_with = "ids")]
@@ -85,7 +85,7 @@ pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<
     if !args.all && args.ids.is_empty() {
         return Err(usage("name the notifications, or --all"));
     }
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let mut done = Vec::new();
     if args.all {
         done = store.retry_notifications().await?;
@@ -107,7 +107,7 @@ pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<
 }
 
 pub async fn purge(args: Purge, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let gone = store.purge_notifications(args.older_than).await?;
     if options.json {
         stdout::json(&json!({"schema_version": 1, "notifications": gone}))?;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 use color_eyre::{Result, eyre::WrapErr};
 use tokio::{signal::unix::Signal, time::timeout};
 
-use super::{Progress, page};
+use super::{Progress, in_lines, page};
 use crate::{
     app::{
         StoreUrl,
@@ -38,11 +38,14 @@ pub async fn run(lesson: &'static Lesson, progress: &mut Progress, session: &Ses
         match line.trim() {
             "" => continue,
             "quit" | "exit" => break Exit::FAILURE,
-            "hint" => stdout::write(format!("{}\n", lesson.hint).as_bytes())?,
+            "hint" => stdout::write(in_lines(lesson.hint, session).as_bytes())?,
             "text" | "help" => stdout::write(page(lesson, session).as_bytes())?,
             "check" => match check(lesson, &place).await {
                 Ok(seen) => break finish(lesson, &seen, progress, session)?,
-                Err(missing) => stdout::write(format!("not done: {}\n", escape::text(&missing)).as_bytes())?,
+                Err(missing) => {
+                    let missing = format!("not done: {}", escape::text(&missing));
+                    stdout::write(in_lines(&missing, session).as_bytes())?
+                }
             },
             command => {
                 command_runs(command, &broker, &place, &mut interrupt, session).await?;
@@ -71,7 +74,8 @@ async fn check(lesson: &Lesson, place: &Place) -> Found {
 
 fn finish(lesson: &Lesson, seen: &str, progress: &mut Progress, session: &Session) -> Result<Exit> {
     let word = session.terminal.out.palette.emphasis("done:");
-    stdout::write(format!("{word} {seen}\n{}\n", lesson.learned).as_bytes())?;
+    let told = in_lines(&format!("{word} {seen}"), session) + &in_lines(lesson.learned, session);
+    stdout::write(told.as_bytes())?;
     progress.add(lesson.name, session);
     session.say(&progress.next_words());
     Ok(Exit::OK)

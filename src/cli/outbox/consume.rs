@@ -23,7 +23,7 @@ use crate::{
         session::{Session, duration},
         stdout,
         table::{Table, number, text},
-        words::counted,
+        words::{counted, folded},
     },
 };
 
@@ -154,7 +154,7 @@ impl Teller<'_> {
             "{word:<11} {partition} offset {offset}  {message}{}{reason}",
             if reason.is_empty() { "" } else { " " }
         );
-        stdout::write(format!("{}\n", escape::text(line.trim_end())).as_bytes())
+        stdout::write((folded(&escape::text(line.trim_end()), self.session.terminal.width()) + "\n").as_bytes())
     }
 }
 
@@ -166,7 +166,7 @@ fn listed(partitions: &[TopicPartition]) -> String {
 }
 
 pub async fn stock(_: &Stock, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look("outbox consume", session).await?;
     let stock = reserved(&store).await?;
     if options.json {
         let products: Vec<_> =

@@ -9,12 +9,15 @@ use crate::{
     cli::{
         escape,
         exit::Exit,
-        pattern::Options,
+        pattern::{Options, row_id},
         session::Session,
         stdout,
         table::{Table, number, text},
     },
 };
+
+/// What makes the store that is looked into here.
+pub const MADE_BY: &str = "outbox order --price USD:9.99";
 
 /// List messages: what waits, what is parked and why
 #[derive(Debug, clap::Args)]
@@ -43,7 +46,7 @@ Examples:
 Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
 pub struct Show {
     /// The message's id
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = row_id)]
     id: Uuid,
 }
 
@@ -54,7 +57,7 @@ fn status(text: &str) -> Result<Status, String> {
 }
 
 pub async fn list(args: List, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let wanted = if args.status.is_empty() { vec![Status::Parked, Status::Held, Status::Waiting] } else { args.status };
     let mut rows = Vec::new();
     for status in wanted {
@@ -117,7 +120,7 @@ async fn say_depth(store: &Store, session: &Session) -> Result<()> {
 }
 
 pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let row = found(&store, args.id).await?;
     if options.json {
         stdout::json(&document(&row, true))?;

@@ -6,13 +6,13 @@ use color_eyre::{Result, eyre::eyre};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::look::found;
+use super::look::{MADE_BY, found};
 use crate::{
     app::{OutboxRow, OutboxStatus as Status, Store},
     cli::{
         ask,
         exit::Exit,
-        pattern::{Options, age, usage},
+        pattern::{Options, age, row_id, usage},
         session::Session,
         stdout,
         words::{counted, next_step},
@@ -29,7 +29,7 @@ Examples:
 Exit codes: 0 done, 1 failed or not parked, 2 wrong usage")]
 pub struct Retry {
     /// The messages' ids
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = row_id)]
     ids: Vec<Uuid>,
     /// All that are parked
     #[arg(long, conflicts_with = "ids")]
@@ -45,7 +45,7 @@ Examples:
 Exit codes: 0 done, 1 failed or not parked, 2 wrong usage")]
 pub struct Discard {
     /// The messages' ids
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, value_parser = row_id)]
     ids: Vec<Uuid>,
     /// Do not ask
     #[arg(short, long)]
@@ -71,12 +71,11 @@ pub struct Purge {
 }
 
 pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
-    let rows = match (args.all, args.ids.is_empty()) {
-        (true, _) => parked(&store).await?,
-        (false, true) => return Err(usage("name the messages, or --all")),
-        (false, false) => named(&store, &args.ids).await?,
-    };
+    if !args.all && args.ids.is_empty() {
+        return Err(usage("name the messages, or --all"));
+    }
+    let store = options.open_to_look(MADE_BY, session).await?;
+    let rows = if args.all { parked(&store).await? } else { named(&store, &args.ids).await? };
     let mut done = Vec::new();
     for row in &rows {
         if store.outbox_retry(row).await? {
@@ -90,7 +89,7 @@ pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<
 
 pub async fn discard(args: Discard, options: &Options, session: &Session) -> Result<Exit> {
     ask::needs_terminal(args.yes, session, "discarding messages", "-y discards without asking")?;
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let rows = named(&store, &args.ids).await?;
     let question = format!("give up {}, never to be published?", counted(rows.len() as u64, "message"));
     if !args.yes && !ask::yes(&question).await? {
@@ -139,7 +138,7 @@ fn say(now: &str, ids: &[Uuid], options: &Options, session: &Session) -> Result<
 }
 
 pub async fn purge(args: Purge, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let mut messages = 0;
     for status in [Status::Published, Status::Discarded] {
         messages += store.outbox_purge(status, args.older_than).await?;

@@ -20,7 +20,7 @@ use crate::{
         pattern::{Options, age, gave_up, relayed},
         session::{Session, duration},
         stdout,
-        words::counted,
+        words::{counted, folded},
     },
 };
 
@@ -129,8 +129,8 @@ impl Teller<'_> {
                 }
                 let offset = offset.map_or("offset unknown".to_owned(), |offset| format!("offset {offset}"));
                 let event = short(&record.event_type);
-                let line = format!("published  {event:<16} {topic}[{partition}] {offset}  {}\n", record.key);
-                stdout::write(escape::text(&line).as_bytes())
+                let line = format!("published  {event:<16} {topic}[{partition}] {offset}  {}", record.key);
+                stdout::write((folded(&escape::text(&line), self.session.terminal.width()) + "\n").as_bytes())
             }
             Told::SetAside { id, reason, parked } => {
                 let what = if parked { "parked" } else { "to be tried again" };

@@ -16,8 +16,12 @@ use crate::{
         session::Session,
         stdout,
         table::{Table, number, text},
+        words::folded,
     },
 };
+
+/// What makes the store that is looked into here.
+pub const MADE_BY: &str = "saga run";
 
 /// List sagas
 #[derive(Debug, clap::Args)]
@@ -53,7 +57,7 @@ pub struct Show {
 }
 
 pub async fn list(args: List, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let found = sagas(&store, &args.after, args.limit).await.map_err(explained)?;
     let shown: Vec<_> = found.iter().filter(|saga| !args.open || !saga.status.is_over()).collect();
     if options.json {
@@ -86,7 +90,7 @@ pub async fn list(args: List, options: &Options, session: &Session) -> Result<Ex
 }
 
 pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let (version, saga) = load(&store, &args.id).await.map_err(explained)?;
     let kept = effects(&store, &args.id).await.map_err(explained)?;
     if options.json {
@@ -113,8 +117,9 @@ pub async fn show(args: Show, options: &Options, session: &Session) -> Result<Ex
     for (step, status) in ORDER_SAGA.steps.iter().zip(&saga.steps) {
         lines.push(format!("     {:<28} {}", step.name, word(*status)));
     }
-    let text: String = lines.iter().map(|line| format!("{}\n", line.trim_end())).collect();
-    stdout::write(escape::text(&text).as_bytes())?;
+    let width = session.terminal.width();
+    let text: String = lines.iter().map(|line| folded(&escape::text(line.trim_end()), width) + "\n").collect();
+    stdout::write(text.as_bytes())?;
     Ok(Exit::OK)
 }
 

@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use color_eyre::Result;
 
 use super::{
-    explained, served,
+    explained,
+    look::MADE_BY,
+    served,
     steps::{Step, outcome},
 };
 use crate::{
@@ -46,7 +48,7 @@ pub struct Retry {
 }
 
 pub async fn resume(args: Resume, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     let sagas = match &args.id {
         Some(id) => vec![load(&store, id).await.map_err(explained)?.1],
         None => open(&store).await?,
@@ -62,7 +64,7 @@ pub async fn resume(args: Resume, options: &Options, session: &Session) -> Resul
 }
 
 pub async fn retry(args: Retry, options: &Options, session: &Session) -> Result<Exit> {
-    let store = options.open(session).await?;
+    let store = options.open_to_look(MADE_BY, session).await?;
     retry_parked(&store, &args.id).await.map_err(explained)?;
     drop(store);
     finish(vec![args.id], options, session).await
