@@ -1,6 +1,6 @@
 //! `broker`: the embedded broker, until Ctrl-C or around a command.
 
-use std::{os::unix::process::ExitStatusExt, path::PathBuf, process::ExitStatus};
+use std::{io::ErrorKind::AddrInUse, os::unix::process::ExitStatusExt, path::PathBuf, process::ExitStatus};
 
 use color_eyre::{Result, Section, eyre::WrapErr};
 
@@ -39,7 +39,13 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
             Some(dir) => format!("starting the embedded broker on 127.0.0.1:{port} with folder {}", dir.display()),
             None => format!("starting the embedded broker on 127.0.0.1:{port}"),
         })
-        .suggestion("another port: kafkalab broker --port 19092 (0 takes a free one)")?;
+        .map_err(|error| match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            Some(AddrInUse) => error.suggestion("another port: kafkalab broker --port 19092 (0 takes a free one)"),
+            _ if args.dir.is_some() => {
+                error.suggestion("a folder that this user may write: kafkalab broker --dir ~/lab")
+            }
+            _ => error,
+        })?;
     if args.command.is_empty() {
         return alone(&broker, &args, session).await;
     }
@@ -67,7 +73,8 @@ async fn around(broker: &EmbeddedBroker, command: &[String], session: &Session) 
     let Some((program, arguments)) = command.split_first() else { return Ok(Exit::OK) };
     let mut child = on_this_broker(tokio::process::Command::new(program).args(arguments), broker)
         .spawn()
-        .wrap_err_with(|| format!("running {program}"))?;
+        .wrap_err_with(|| format!("running {program}"))
+        .suggestion("is it installed? A whole line is for a shell: kafkalab broker -- sh -c 'LINE'")?;
     let status = tokio::select! {
         status = child.wait() => status?,
         () = session.stop.asked() => {

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use color_eyre::Result;
 use serde_json::json;
 
-use super::{escape, exit::Exit, session::Session};
+use super::{escape, exit::Exit, session::Session, words::folded};
 
 /// Show the settings and where each comes from
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,9 @@ pub fn run(args: &Args, session: &Session) -> Result<Exit> {
         });
         let rows = rows.iter().map(|row| {
             let value = row.value.as_deref().unwrap_or("-");
-            format!("{:width$}  {}  ({})\n", row.key, escape::text(value), escape::text(&row.source.to_string()))
+            let line =
+                format!("{:width$}  {}  ({})", row.key, escape::text(value), escape::text(&row.source.to_string()));
+            folded(&line, session.terminal.width()) + "\n"
         });
         chosen.into_iter().chain(rows).collect()
     };

@@ -8,8 +8,9 @@ use super::{
     session::Session,
     stdout,
     table::{Table, text},
+    words::block,
 };
-use crate::app::crash::POINTS;
+use crate::app::crash::{POINTS, Point};
 
 /// List the places where a process can be told to die, with what each one proves
 ///
@@ -34,10 +35,18 @@ pub fn run(args: &Args, session: &Session) -> Result<Exit> {
         stdout::json(&json!({"schema_version": 1, "crash_points": points}))?;
         return Ok(Exit::OK);
     }
-    let mut table = Table::new(&[text("CRASH POINT"), text("WHAT IS SEEN AFTER IT")]);
-    for point in POINTS {
-        table.row([point.name, point.proves]);
-    }
-    stdout::write(table.render(&session.terminal).as_bytes())?;
+    let longest = |text: fn(&Point) -> &str| POINTS.iter().map(|point| text(point).len()).max().unwrap_or(0);
+    let needed = longest(|point| point.name) + 2 + longest(|point| point.proves);
+    let page = match session.terminal.width() {
+        Some(width) if width < needed => POINTS.iter().map(|point| block(point.name, point.proves, width)).collect(),
+        _ => {
+            let mut table = Table::new(&[text("CRASH POINT"), text("WHAT IS SEEN AFTER IT")]);
+            for point in POINTS {
+                table.row([point.name, point.proves]);
+            }
+            table.render(&session.terminal)
+        }
+    };
+    stdout::write(page.as_bytes())?;
     Ok(Exit::OK)
 }

@@ -87,15 +87,17 @@ pub fn print(report: &Report, terminal: &Terminal) {
         return;
     }
     let causes: Vec<String> = report.chain().map(ToString::to_string).collect();
-    stderr::line(format_args!("{} {}", terminal.err.palette.error("error:"), escape::text(&causes.join(": "))));
+    let palette = terminal.err.palette;
+    let hint = |text: &str| stderr::line(format_args!("{} {}", palette.emphasis("hint:"), escape::text(text)));
+    stderr::line(terminal.on_stderr(&format!("{} {}", palette.error("error:"), escape::text(&causes.join(": ")))));
     // the rest of a report (places in the source, environment) is for developers
     let text = format!("{report:?}");
-    for hint in text.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
-        stderr::line(format_args!("{} {}", terminal.err.palette.emphasis("hint:"), escape::text(hint)));
+    for text in text.lines().filter_map(|line| line.strip_prefix("Suggestion: ")) {
+        hint(text);
     }
     for cause in report.chain() {
         if let Some(Error::Denied { why, .. }) = cause.downcast_ref() {
-            stderr::line(format_args!("{} {}", terminal.err.palette.emphasis("hint:"), security::advice(why)));
+            hint(security::advice(why));
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::{
     escape,
     exit::Exit,
-    pattern::{Options, relayed, usage},
+    pattern::{Options, address, relayed, usage},
     session::{Session, duration},
     stderr,
     terminal::Terminal,
@@ -51,7 +51,7 @@ pub struct Args {
     #[command(flatten)]
     options: Options,
     /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", value_parser = address)]
     listen: SocketAddr,
     /// Who sends the messages to Kafka
     #[arg(long, value_name = "WHERE", value_enum, default_value_t = Relay::Inside)]
@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "9092")]
     embedded: Option<u16>,
     /// Serve metrics for Prometheus here, at /metrics
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     metrics: Option<SocketAddr>,
     /// TLS: the server's certificate, PEM
     #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "TLS")]

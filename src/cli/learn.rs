@@ -12,7 +12,7 @@ use super::{
     session::Session,
     stdout,
     table::{Table, text},
-    words::{did_you_mean, folded, wrap},
+    words::{block, did_you_mean, folded, wrap},
 };
 use crate::app::learn::{LESSONS, Lesson, lesson, near};
 
@@ -75,7 +75,7 @@ fn list(progress: &Progress, as_json: bool, session: &Session) -> Result<Exit> {
         return Ok(Exit::OK);
     }
     let page = match session.terminal.width() {
-        Some(width) if width < TABLE => LESSONS.iter().map(|lesson| block(lesson, progress, width)).collect(),
+        Some(width) if width < TABLE => LESSONS.iter().map(|lesson| narrow(lesson, progress, width)).collect(),
         _ => {
             let mut table = Table::new(&[text("LESSON"), text("DONE"), text("WHAT IT SHOWS")]);
             for lesson in LESSONS {
@@ -95,10 +95,9 @@ const TABLE: usize = 80;
 const READABLE: usize = 100;
 
 /// A lesson of the list where there is no room for columns.
-fn block(lesson: &Lesson, progress: &Progress, width: usize) -> String {
+fn narrow(lesson: &Lesson, progress: &Progress, width: usize) -> String {
     let done = if progress.is_done(lesson.name) { " (done)" } else { "" };
-    let title = wrap(lesson.title, width.saturating_sub(2)).into_iter().map(|line| format!("  {line}\n"));
-    format!("{}{done}\n{}", lesson.name, title.collect::<String>())
+    block(&format!("{}{done}", lesson.name), lesson.title, width)
 }
 
 /// A sentence; what goes on below it stands further in.

@@ -69,12 +69,11 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 To begin with:
-  kafkalab learn                           lessons of a few minutes, on a broker of their own
-  kafkalab saga run --fail-at 2            a pattern at work: a payment is declined, and all is undone
-  kafkalab broker                          a broker on localhost:9092, no Docker needed; and then,
-                                           in other terminals:
-  kafkalab consume orders                  follow a topic
-  kafkalab produce --sample 10             ten order events
+  kafkalab learn                 lessons of a few minutes, on their own broker
+  kafkalab saga run --fail-at 2  a payment is declined, and all is undone
+  kafkalab broker                a broker on localhost:9092, without Docker
+  kafkalab consume orders        in another terminal: follow a topic
+  kafkalab produce --sample 10   in a third one: ten order events
 
 Next: `kafkalab COMMAND --help` has examples of each. Something does not work? `kafkalab doctor`
 
@@ -138,12 +137,13 @@ pub fn main() -> ExitCode {
         true => Cli::command().color(ColorChoice::Never),
         false => Cli::command(),
     };
+    let command = fitted(command, help_width());
     shell::complete(&command);
     let cli = match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             exit::print_usage(&error);
-            if let Some(hint) = slips::hint(&error, &arguments, &command) {
+            if let Some(hint) = slips::hint(&error, &arguments, &Cli::command()) {
                 Terminal::detect(false, false).hint(&hint);
             }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE.0));
@@ -203,6 +203,29 @@ fn run(cli: Cli, terminal: Terminal) -> Result<Exit> {
     // A thread that still waits for stdin must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
+}
+
+/// As clap measures it, which breaks the rest of a page by it.
+fn help_width() -> usize {
+    let columns = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let size = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    size.or_else(columns).filter(|width| *width > 0).unwrap_or(100)
+}
+
+/// Examples in the columns that there are. clap would break their lines too, and lose the columns.
+fn fitted(command: clap::Command, width: usize) -> clap::Command {
+    let examples = command.get_after_help().map(ToString::to_string);
+    let command = match examples {
+        Some(text) => {
+            let fitted = |line: &str| match line.starts_with(' ') {
+                true => words::folded(line, Some(width)),
+                false => line.to_owned(),
+            };
+            command.after_help(text.lines().map(fitted).collect::<Vec<_>>().join("\n"))
+        }
+        None => command,
+    };
+    command.mut_subcommands(|command| fitted(command, width))
 }
 
 /// The client's log on stderr: nothing, warnings, everything.

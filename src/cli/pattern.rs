@@ -1,15 +1,17 @@
 //! What the patterns' commands share: where their store is, who acts, where they die, and how their errors are said.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use color_eyre::{
     Report, Result, Section,
     eyre::{WrapErr, eyre},
 };
+use uuid::Uuid;
 
 use super::{
     exit::Usage,
     session::{Session, duration},
+    slips,
 };
 use crate::app::{
     Cluster, Error, Store, StoreOptions, StoreUrl, UrlError,
@@ -136,7 +138,20 @@ pub fn handled(error: HandlerError) -> Report {
 }
 
 pub fn order_id(text: &str) -> Result<OrderId, String> {
+    if let Some(bare) = slips::bare(text) {
+        return Err(format!("without the quotes and blanks around it: {bare}"));
+    }
     OrderId::new(text).map_err(|error| error.to_string())
+}
+
+/// Of a message or a notification.
+pub fn row_id(text: &str) -> Result<Uuid, String> {
+    text.trim().parse().map_err(|_| "an id is like 01a2b3c4-0000-7000-8000-000000000001; a list has them".to_owned())
+}
+
+/// To listen on.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write ADDRESS:PORT, such as 127.0.0.1:9464; an address is no name".to_owned())
 }
 
 pub fn usage(text: impl Into<String>) -> Report {

@@ -3,7 +3,10 @@
 mod feed;
 mod source;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::ValueEnum;
 use color_eyre::{Result, Section, eyre::WrapErr};
@@ -173,7 +176,13 @@ pub async fn run(args: Args, session: &Session) -> Result<Exit> {
         json: args.input == Input::Json,
     };
     let delimiter = args.delimiter.as_deref().map_or(Ok(b'\n'), parse_delimiter).map_err(usage)?;
-    let files = source::open(&args.files)?;
+    let files = source::open(&args.files).map_err(|error| match (topic.as_deref(), args.files.as_slice()) {
+        (Some(topic), [file]) if !file.exists() && Path::new(topic).is_file() => {
+            let file = file.display();
+            error.with_suggestion(|| format!("{topic} is a file: kafkalab produce {file} -l {topic}"))
+        }
+        _ => error,
+    })?;
 
     let cluster = session.connect().await?;
     let narrated = args.sample.is_some() && session.terminal.err.is_terminal && args.sample <= Some(50);

@@ -4,9 +4,12 @@ use std::{io::Write, path::PathBuf};
 
 use clap::{Command, CommandFactory};
 use clap_complete::{CompleteEnv, Shell};
-use color_eyre::{Result, eyre::WrapErr};
+use color_eyre::{Report, Result, Section, eyre::WrapErr};
 
-use super::{Cli, exit::Exit};
+use super::{
+    Cli,
+    exit::{Exit, Usage},
+};
 
 /// Print completions for a shell
 ///
@@ -58,7 +61,7 @@ pub fn complete(command: &Command) {
 pub fn completions(args: &CompletionsArgs) -> Result<Exit> {
     let shells = clap_complete::env::Shells::builtins();
     let name = args.shell.to_string();
-    let completer = shells.completer(&name).ok_or_else(|| super::exit::Usage(format!("no completions for {name}")))?;
+    let completer = shells.completer(&name).ok_or_else(|| Usage(format!("no completions for {name}")))?;
     let mut script = Vec::new();
     completer.write_registration(ASKED, "kafkalab", "kafkalab", "kafkalab", &mut script)?;
     match std::io::stdout().write_all(&script) {
@@ -69,6 +72,10 @@ pub fn completions(args: &CompletionsArgs) -> Result<Exit> {
 
 pub fn man(args: &ManArgs) -> Result<Exit> {
     let folder = &args.folder;
+    if let Some(name) = folder.to_str().filter(|name| Cli::command().find_subcommand(name).is_some()) {
+        let usage: Report = Usage(format!("man writes all pages into a folder, and {name} is a command")).into();
+        return Err(usage.suggestion(format!("its page: kafkalab {name} --help; a folder of this name: ./{name}")));
+    }
     std::fs::create_dir_all(folder).wrap_err_with(|| format!("making the folder {}", folder.display()))?;
     clap_mangen::generate_to(Cli::command(), folder)
         .wrap_err_with(|| format!("writing man pages into {}", folder.display()))?;

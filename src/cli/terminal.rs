@@ -9,7 +9,7 @@ use std::io::{IsTerminal, Write as _};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::{Style, Styled};
 
-use super::escape;
+use super::{escape, words::folded};
 
 /// The terminal as one run of the program finds it.
 #[derive(Debug, Clone)]
@@ -83,7 +83,8 @@ impl Terminal {
     /// A line for a person, on stderr. Quiet runs say nothing.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            let _ = std::io::stderr().write_all(format!("{}\n", escape::text(text)).as_bytes());
+            let text = self.on_stderr(&escape::text(text));
+            let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
         }
     }
 
@@ -97,6 +98,14 @@ impl Terminal {
 
     fn hint_line(&self, text: &str) -> Option<String> {
         (!self.quiet).then(|| format!("{} {}\n", self.err.palette.emphasis("hint:"), escape::text(text)))
+    }
+
+    /// Sentences as the terminal behind stderr has room for them. A hint is left in one piece: it is there to be copied, and
+    /// what a terminal breaks by itself is one line for it.
+    pub fn on_stderr(&self, text: &str) -> String {
+        let size = if self.err.is_terminal { terminal_size::terminal_size_of(std::io::stderr()) } else { None };
+        let width = size.map(|(width, _)| usize::from(width.0)).filter(|width| *width > 0);
+        text.split('\n').map(|line| folded(line, width)).collect::<Vec<_>>().join("\n")
     }
 
     /// A bar on stderr for work of a known size. Where nobody would see it, it is there but draws nothing.

@@ -41,21 +41,35 @@ pub fn wrap(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// A line that is wider than the terminal, in as many as it takes: broken between words, and what goes on stands further in.
-/// What fits, or goes to no terminal, stays as it is, with the blanks that make its columns.
+/// A name, and below it what is said of it: where there is no room for columns.
+pub fn block(name: &str, text: &str, width: usize) -> String {
+    let lines = wrap(text, width.saturating_sub(2)).into_iter().map(|line| format!("  {line}\n"));
+    format!("{name}\n{}", lines.collect::<String>())
+}
+
+/// A line that is wider than the terminal, in as many as it takes. What fits, or goes to no terminal, stays as it is.
+///
+/// It breaks between words, and never within `a command` that fits. What goes on stands below the last column that leaves it
+/// room, or else a little further in than the line began.
 pub fn folded(line: &str, width: Option<usize>) -> String {
     let Some(width) = width.filter(|width| columns(line) > *width) else { return line.to_owned() };
-    let blanks = |text: &str| text.len() - text.trim_start_matches(' ').len();
-    let further_in = " ".repeat(blanks(line) + 4);
-    let (mut folded, mut used, mut rest) = (String::new(), 0, line);
+    let lead = blanks(line);
+    let lead = if lead > width / 2 { 2 } else { lead };
+    let (column, gap) = (last_column(line, width), last_gap(line));
+    let further_in = column.unwrap_or(lead + 2);
+    let (mut folded, mut used, mut rest) = (" ".repeat(lead), lead, line.trim_start_matches(' '));
     while !rest.is_empty() {
         let before = blanks(rest);
-        let word = rest[before..].split(' ').next().unwrap_or_default();
-        let is_first = folded.trim_start().is_empty();
-        if !is_first && !word.is_empty() && used + before + columns(word) > width {
+        let word = first_word(&rest[before..], width);
+        let is_first = folded.len() == lead;
+        // a column that has no room begins below
+        let ends_here = column.is_none() && gap == Some(line.len() - rest.len());
+        if !is_first && !word.is_empty() && (ends_here || used + before + columns(word) > width) {
+            // a long name may need the whole line
+            let margin = further_in.min(width.saturating_sub(columns(word)));
             folded.push('\n');
-            folded.push_str(&further_in);
-            used = further_in.len();
+            folded.push_str(&" ".repeat(margin));
+            used = margin;
         } else {
             folded.push_str(&rest[..before]);
             used += before;
@@ -65,6 +79,37 @@ pub fn folded(line: &str, width: Option<usize>) -> String {
         rest = &rest[before + word.len()..];
     }
     folded
+}
+
+fn blanks(text: &str) -> usize {
+    text.len() - text.trim_start_matches(' ').len()
+}
+
+/// Where the blanks between two columns begin, and the second column behind them.
+fn gaps(line: &str) -> impl Iterator<Item = (usize, usize)> {
+    let (text, lead) = (line.trim_end(), blanks(line));
+    let begins = text.match_indices("  ").map(|(at, _)| at).filter(move |at| *at > lead && !text[..*at].ends_with(' '));
+    begins.map(|at| (at, at + blanks(&text[at..])))
+}
+
+/// Where the last of the line's columns begins that leaves room for a few words.
+fn last_column(line: &str, width: usize) -> Option<usize> {
+    const ROOM: usize = 24;
+    gaps(line).map(|(_, at)| columns(&line[..at])).filter(|column| column + ROOM <= width).last()
+}
+
+fn last_gap(line: &str) -> Option<usize> {
+    gaps(line).last().map(|(at, _)| at)
+}
+
+/// Up to the next blank, or to the end of a command in backquotes that fits a line.
+fn first_word(text: &str, width: usize) -> &str {
+    let word = text.split(' ').next().unwrap_or_default();
+    let Some(open) = word.find('`').filter(|_| word.matches('`').count() % 2 == 1) else { return word };
+    let Some(close) = text[open + 1..].find('`') else { return word };
+    let end = open + 1 + close + 1;
+    let whole = &text[..text[end..].find(' ').map_or(text.len(), |blank| end + blank)];
+    if columns(whole) + 4 <= width { whole } else { word }
 }
 
 /// What a terminal shows of it: its colours take no room.
@@ -110,13 +155,22 @@ mod tests {
     #[test]
     fn a_line_that_is_too_wide_goes_on_further_in() {
         let line = "  published  OrderPaid        payments[0] offset 0";
-        assert_eq!(folded(line, None), line);
-        assert_eq!(folded(line, Some(50)), line);
-        assert_eq!(folded(line, Some(49)), "  published  OrderPaid        payments[0] offset\n      0");
-        assert_eq!(folded(line, Some(40)), "  published  OrderPaid\n      payments[0] offset 0");
-        assert_eq!(folded(line, Some(5)), "  published\n      OrderPaid\n      payments[0]\n      offset\n      0");
+        for fits in [None, Some(50)] {
+            assert_eq!(folded(line, fits), line);
+        }
+        assert_eq!(folded(line, Some(49)), "  published  OrderPaid        payments[0] offset\n             0");
+        assert_eq!(folded(line, Some(30)), "  published  OrderPaid\n    payments[0] offset 0");
+        assert_eq!(
+            folded("command      what it does, in words, and more", Some(40)),
+            "command      what it does, in words, and\n             more"
+        );
+        assert_eq!(folded("command      what it does", Some(24)), "command\n  what it does");
+        assert_eq!(folded("                    what it does, in words", Some(24)), "  what it does, in words");
+        assert_eq!(folded("  id 01a22cbb-668f-72e2-8401: x", Some(24)), "  id\n01a22cbb-668f-72e2-8401:\n    x");
+        assert_eq!(folded("hint: try `kafkalab learn` now", Some(24)), "hint: try\n  `kafkalab learn` now");
+        assert_eq!(folded("a ` b c", Some(4)), "a `\n  b\n  c");
         assert_eq!(folded("\u{1b}[33mone\u{1b}[0m two", Some(7)), "\u{1b}[33mone\u{1b}[0m two");
-        assert_eq!(folded("\u{1b}[33mone\u{1b}[0m two", Some(6)), "\u{1b}[33mone\u{1b}[0m\n    two");
+        assert_eq!(folded("\u{1b}[33mone\u{1b}[0m two", Some(6)), "\u{1b}[33mone\u{1b}[0m\n  two");
         assert_eq!(folded("", Some(1)), "");
     }
 }

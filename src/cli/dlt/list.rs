@@ -12,6 +12,7 @@ use crate::{
         complete,
         exit::Exit,
         session::Session,
+        slips::topic_name,
         stdout,
         table::{Table, number, text},
         words::next_step,
@@ -35,7 +36,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// A topic, by its name or by that of its dead letters
-    #[arg(value_name = "TOPIC", add = complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, add = complete::topic())]
     topic: Option<String>,
     /// With the letters that were replayed
     #[arg(short, long, requires = "topic")]

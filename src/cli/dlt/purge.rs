@@ -16,6 +16,7 @@ use crate::{
         exit::{Exit, Usage},
         offset::parse_place,
         session::Session,
+        slips::topic_name,
         stdout,
         words::counted,
     },
@@ -40,7 +41,7 @@ nobody can be asked), 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM
 )]
 pub struct Args {
     /// The topic, by its name or by that of its dead letters
-    #[arg(value_name = "TOPIC", add = complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, add = complete::topic())]
     topic: String,
     /// All of them, replayed or not
     #[arg(short, long, group = "which")]

@@ -13,6 +13,7 @@ use crate::{
         complete, escape,
         exit::{Exit, Usage},
         session::Session,
+        slips::topic_name,
         stdout,
         words::{counted, next_step},
     },
@@ -42,7 +43,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out,
 )]
 pub struct Args {
     /// The topic, by its name or by that of its dead letters
-    #[arg(value_name = "TOPIC", add = complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, add = complete::topic())]
     topic: String,
     /// All that wait
     #[arg(short, long, group = "which")]
@@ -51,7 +52,7 @@ pub struct Args {
     #[arg(long = "offset", value_name = "PARTITION:OFFSET", group = "which")]
     places: Vec<Place>,
     /// To this topic, and not to where they came from
-    #[arg(long, value_name = "TOPIC", add = complete::topic())]
+    #[arg(long, value_name = "TOPIC", value_parser = topic_name, add = complete::topic())]
     to: Option<String>,
     /// Send nothing, and say what would be sent
     #[arg(long)]

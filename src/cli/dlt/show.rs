@@ -8,7 +8,7 @@ use crate::{
         self,
         dead_letters::{self, Letter},
     },
-    cli::{complete, escape, exit::Exit, session::Session, stdout, words::counted},
+    cli::{complete, escape, exit::Exit, session::Session, slips::topic_name, stdout, words::counted},
 };
 
 /// Show all about a dead letter: where it came from, why, and the record
@@ -24,7 +24,7 @@ Exit codes: 0 done, 1 failed or not there, 2 wrong usage, 3 broker unreachable, 
 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topic, by its name or by that of its dead letters
-    #[arg(value_name = "TOPIC", add = complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, add = complete::topic())]
     topic: String,
     /// The letter, as `dlt list` names it
     #[arg(value_name = "PARTITION:OFFSET")]

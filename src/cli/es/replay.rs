@@ -9,6 +9,7 @@ use crate::{
     cli::{
         exit::Exit,
         session::Session,
+        slips::topic_name,
         stdout,
         table::{Table, number, text},
         terminal::Unit,
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     to: Option<u64>,
     /// All to this topic, and not to those where they were published
-    #[arg(long, value_name = "TOPIC", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "TOPIC", value_parser = topic_name, conflicts_with = "dry_run")]
     topic: Option<String>,
     /// Send nothing
     #[arg(long)]

@@ -13,7 +13,7 @@ use crate::{
     },
     cli::{
         exit::Exit,
-        pattern::{Options, usage},
+        pattern::{Options, row_id, usage},
         session::Session,
         stdout,
         words::{counted, next_step},
@@ -30,7 +30,7 @@ Examples:
 Exit codes: 0 done, 1 failed or not dead, 2 wrong usage")]
 pub struct Retry {
     /// The notifications' ids
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = row_id)]
     ids: Vec<Uuid>,
     /// All that are dead
     #[arg(long, conflicts_with = "ids")]

@@ -26,7 +26,7 @@ use crate::{
     cli::{
         escape,
         exit::Exit,
-        pattern::{Options, handled, usage},
+        pattern::{Options, address, handled, usage},
         session::{Session, duration},
         stdout,
         words::counted,
@@ -60,7 +60,7 @@ pub struct Run {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, requires = "once")]
     give_up_after: Duration,
     /// Serve metrics in Prometheus' text here, at /metrics
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     metrics: Option<SocketAddr>,
     /// Records of one transaction at most
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]

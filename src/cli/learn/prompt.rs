@@ -45,7 +45,7 @@ pub async fn run(lesson: &'static Lesson, progress: &mut Progress, session: &Ses
                 Err(missing) => {
                     let missing = format!("not done: {}", escape::text(&missing));
                     stdout::write(in_lines(&missing, session).as_bytes())?
-                },
+                }
             },
             command => {
                 command_runs(command, &broker, &place, &mut interrupt, session).await?;

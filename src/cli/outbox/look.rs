@@ -9,7 +9,7 @@ use crate::{
     cli::{
         escape,
         exit::Exit,
-        pattern::Options,
+        pattern::{Options, row_id},
         session::Session,
         stdout,
         table::{Table, number, text},
@@ -46,7 +46,7 @@ Examples:
 Exit codes: 0 done, 1 failed or not there, 2 wrong usage")]
 pub struct Show {
     /// The message's id
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = row_id)]
     id: Uuid,
 }
 

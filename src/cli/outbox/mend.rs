@@ -12,7 +12,7 @@ use crate::{
     cli::{
         ask,
         exit::Exit,
-        pattern::{Options, age, usage},
+        pattern::{Options, age, row_id, usage},
         session::Session,
         stdout,
         words::{counted, next_step},
@@ -29,7 +29,7 @@ Examples:
 Exit codes: 0 done, 1 failed or not parked, 2 wrong usage")]
 pub struct Retry {
     /// The messages' ids
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = row_id)]
     ids: Vec<Uuid>,
     /// All that are parked
     #[arg(long, conflicts_with = "ids")]
@@ -45,7 +45,7 @@ Examples:
 Exit codes: 0 done, 1 failed or not parked, 2 wrong usage")]
 pub struct Discard {
     /// The messages' ids
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required = true, value_parser = row_id)]
     ids: Vec<Uuid>,
     /// Do not ask
     #[arg(short, long)]

@@ -31,7 +31,7 @@ use crate::{
         exit::Exit,
         lab::Lab,
         narrator::Narrator,
-        pattern::{Options, order_id, usage},
+        pattern::{Options, order_id},
         session::{Session, duration},
         stdout,
         words::{counted, next_step},
@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long, value_name = "STYLE", default_value = "orchestration", value_parser = style)]
     style: Style,
     /// The step at which something goes wrong, from 1: CreateOrder, ProcessPayment, ShipOrder
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = step)]
     fail_at: Option<usize>,
     /// What goes wrong: declined, timeout, late-reply, crash, duplicate-reply, unavailable
     #[arg(long, value_name = "KIND", default_value = "declined", value_parser = fault_kind, requires = "fail_at")]
@@ -99,17 +99,20 @@ fn style(text: &str) -> Result<Style, String> {
     }
 }
 
+/// By its number.
+fn step(text: &str) -> Result<usize, String> {
+    let steps = ORDER_SAGA.steps;
+    let named = || steps.iter().zip(1..).map(|(step, nth)| format!("{nth} {}", step.name)).collect::<Vec<_>>();
+    let number = text.parse().ok().filter(|number| (1..=steps.len()).contains(number));
+    number.ok_or_else(|| format!("the steps are {}", named().join(", ")))
+}
+
 fn fault_kind(text: &str) -> Result<FaultKind, String> {
     let known = FaultKind::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, kind)| kind);
     known.ok_or_else(|| format!("write one of {}", FaultKind::ALL.map(|(name, _)| name).join(", ")))
 }
 
 pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exit> {
-    let steps = ORDER_SAGA.steps;
-    if let Some(at) = args.fail_at.filter(|at| !(1..=steps.len()).contains(at)) {
-        let named: Vec<String> = steps.iter().zip(1..).map(|(step, nth)| format!("{nth} {}", step.name)).collect();
-        return Err(usage(format!("--fail-at {at}: the steps are {}", named.join(", "))));
-    }
     let lab = Lab::prepare("saga", options, session)?;
     let (cluster, _broker) = lab.cluster(options, session).await?;
     let store = options.open_at(&lab.store).await?;

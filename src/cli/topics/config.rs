@@ -10,6 +10,7 @@ use crate::{
         complete, escape,
         exit::{Exit, Usage},
         session::Session,
+        slips::topic_name,
         stdout,
         words::next_step,
     },
@@ -30,7 +31,7 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topic
-    #[arg(value_name = "TOPIC", add = complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, add = complete::topic())]
     topic: String,
     /// Set a setting on the topic; may be given more than once
     #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]

@@ -13,8 +13,9 @@ use crate::{
         escape,
         exit::{Exit, Usage},
         session::Session,
+        slips::topic_name,
         stdout,
-        words::{counted, next_step},
+        words::{counted, folded, next_step},
     },
 };
 
@@ -34,7 +35,7 @@ Exit codes: 0 done, 1 failed (it exists, or the broker refuses), 2 wrong usage, 
 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// Names of the topics
-    #[arg(value_name = "TOPIC", required = true)]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, required = true)]
     topics: Vec<String>,
     /// Partitions of each [default: the broker's num.partitions]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
@@ -82,14 +83,14 @@ async fn one(name: &str, args: &Args, cluster: &Cluster, session: &Session) -> R
     let sentence = match created {
         Creation::Made(made) => {
             let verb = if args.dry_run { "would create" } else { "created" };
-            format!("{verb} {name}{}\n", made.map(|made| format!(": {}", shape(made))).unwrap_or_default())
+            format!("{verb} {name}{}", made.map(|made| format!(": {}", shape(made))).unwrap_or_default())
         }
         Creation::Existed(found) => {
             differs(&name, args, found, session);
-            format!("{name} exists: {}\n", shape(found))
+            format!("{name} exists: {}", shape(found))
         }
     };
-    stdout::write(sentence.as_bytes())
+    stdout::write((folded(&sentence, session.terminal.width()) + "\n").as_bytes())
 }
 
 async fn refused(error: Error, name: &str, cluster: &Cluster) -> Report {

@@ -13,6 +13,7 @@ use crate::{
         escape,
         exit::{self, Exit},
         session::Session,
+        slips::topic_name,
         stdout,
         words::counted,
     },
@@ -32,7 +33,7 @@ Exit codes: 0 done, 1 failed or answered no, 2 wrong usage (-y is missing where 
 unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topics
-    #[arg(value_name = "TOPIC", required = true, add = complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, required = true, add = complete::topic())]
     topics: Vec<String>,
     /// Do not ask
     #[arg(short, long)]

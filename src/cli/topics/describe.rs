@@ -16,9 +16,10 @@ use crate::{
         escape,
         exit::{self, Exit},
         session::Session,
+        slips::topic_name,
         stdout,
         table::{Table, number, text},
-        words::counted,
+        words::{counted, folded},
     },
 };
 
@@ -35,7 +36,7 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 broker unreachable, 4 timed out, 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topics
-    #[arg(value_name = "TOPIC", required = true, add = complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, required = true, add = complete::topic())]
     topics: Vec<String>,
     /// As a JSON document
     #[arg(short = 'J', long)]
@@ -100,7 +101,11 @@ fn page(description: &Description, session: &Session) -> String {
             shown(offsets.map(|(start, end)| end - start)),
         ]);
     }
-    let mut page = format!("{}\n{}", session.terminal.out.palette.emphasis(head), table.render(&session.terminal));
+    let mut page = format!(
+        "{}\n{}",
+        session.terminal.out.palette.emphasis(folded(&head, session.terminal.width())),
+        table.render(&session.terminal)
+    );
     if let Ok(entries) = &description.configs
         && !entries.is_empty()
     {

@@ -9,6 +9,7 @@ use crate::{
         complete, escape,
         exit::Exit,
         session::Session,
+        slips::topic_name,
         stdout,
         words::{counted, next_step},
     },
@@ -28,7 +29,7 @@ Exit codes: 0 done (or as many already), 1 failed (it has more), 2 wrong usage, 
 130 Ctrl-C, 143 SIGTERM")]
 pub struct Args {
     /// The topic
-    #[arg(value_name = "TOPIC", add = complete::topic())]
+    #[arg(value_name = "TOPIC", value_parser = topic_name, add = complete::topic())]
     topic: String,
     /// How many partitions it shall have
     #[arg(value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]

@@ -117,10 +117,13 @@ fn man_writes_a_page_per_command() {
 
 #[test]
 fn arguments_that_are_missing_are_named() {
-    for (command, what) in [("completions", "<SHELL>"), ("man", "<DIR>")] {
+    for (command, what, example) in [
+        ("completions", "<SHELL>", "bash > ~/.local/share/bash-completion/completions/kafkalab"),
+        ("man", "<DIR>", "~/.local/share/man/man1"),
+    ] {
         let said = format!(
             "error: the following required arguments were not provided:\n  {what}\n\nUsage: kafkalab {command} {what}\n\n\
-             For more information, try '--help'.\n"
+             For more information, try '--help'.\nhint: for example: kafkalab {command} {example}\n"
         );
         expect(kafkalab([command]), 2, "", &said);
     }

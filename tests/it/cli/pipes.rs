@@ -85,7 +85,8 @@ fn the_broker_lends_itself_to_a_command() {
     expect(run(&["--", "true"]), 0, "", "");
     let script = r#"echo hi | "$0" produce greetings && "$0" consume greetings -e"#;
     expect(run(&["--", "sh", "-c", script, env!("CARGO_BIN_EXE_kafkalab")]), 0, "hi\n", "");
-    let missing = "error: running no-such-program: No such file or directory (os error 2)\n";
+    let missing = "error: running no-such-program: No such file or directory (os error 2)\n\
+                   hint: is it installed? A whole line is for a shell: kafkalab broker -- sh -c 'LINE'\n";
     expect(run(&["--", "no-such-program"]), 1, "", missing);
 }
 

@@ -112,7 +112,7 @@ fn errors_cannot_steer_a_terminal() {
 fn a_first_lesson_says_what_happens() {
     let topic = topic("lesson");
     let produce = ["produce", &topic, "-p", "0", "--sample", "3", "--seed", "7"];
-    let shown = on_terminal(kafkalab(produce), 80, b"").ok().text();
+    let shown = on_terminal(kafkalab(produce), 120, b"").ok().text();
     let keys = kafkalab(["consume", &topic, "-e", "-f", r"key %k -> %t[%p] at offset %o\n"]).run().ok().text();
     assert_eq!(shown, format!("{keys}3 acknowledged: {topic}[0] 3 up to offset 2\n"));
     let typed = on_terminal(kafkalab(["produce", &topic, "-p", "0"]), 80, b"typed\n\x04").ok().text();

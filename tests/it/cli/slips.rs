@@ -25,14 +25,65 @@ fn words_in_the_wrong_order() {
     slip(&["help"], "hint: kafkalab --help");
     slip(&["help", "consume"], "hint: kafkalab consume --help");
     slip(&["produce", "orders", "in.txt"], "hint: a file is named by -l: kafkalab produce orders -l in.txt");
+    slip(&["topics", "orders", "describe"], "hint: the command goes first: kafkalab topics describe orders");
+    slip(&["cqrs", "write", "mug-1", "pay"], "hint: the command goes first: kafkalab cqrs write pay mug-1");
+    slip(&["describe", "t"], "hint: kafkalab topics describe t, or kafkalab groups describe t");
+    slip(&["topics", "help"], "hint: kafkalab topics --help");
+    slip(&["topics", "--list"], "hint: kafkalab topics list");
+    slip(&["produce", "t", "hello"], "hint: what is sent comes from stdin: echo hello | kafkalab produce t");
+    slip(&["broker", "consume", "t"], "hint: a command goes behind --: kafkalab broker -- kafkalab consume t");
+    slip(&["doctor", "localhost:9092"], "hint: a broker is named by -b: kafkalab doctor -b localhost:9092");
+    slip(&["man", "consume"], "hint: its page: kafkalab consume --help; a folder of this name: ./consume");
     slip(&["consume"], "hint: kafkalab consume TOPIC; `kafkalab topics list` shows what there is");
     slip(&["produce"], "hint: kafkalab produce TOPIC, or kafkalab produce --sample 10 for ten order events");
+}
+
+/// What is missing, or has no place there, is answered by an example of the command's own help: the one that is nearest.
+#[test]
+fn words_that_are_missing_or_too_many() {
+    for (arguments, example) in [
+        (&["topics", "create"][..], "topics create orders"),
+        (&["topics", "describe"], "topics describe orders"),
+        (&["topics", "partitions", "orders"], "topics partitions orders 6"),
+        (&["groups", "describe"], "groups describe billing"),
+        (&["groups", "reset", "audit"], "groups reset audit --to end -t orders -y"),
+        (&["dlt", "replay"], "dlt replay orders --all --dry-run"),
+        (&["dlt", "show", "orders"], "dlt show orders 0:3"),
+        (&["es", "pay"], "es pay mug-1"),
+        (&["es", "create", "USD:12.99"], "es create --price USD:12.99"),
+        (&["es", "publish", "orders"], "es publish"),
+        (&["outbox", "order"], "outbox order --price USD:12.99"),
+        (&["outbox", "consume", "orders"], "outbox consume"),
+        (&["saga", "run", "2"], "saga run --fail-at 2"),
+        (&["saga", "show"], "saga show trip-1"),
+        (&["saga", "participant"], "saga participant payment"),
+        (&["cqrs", "order"], "cqrs order order-42"),
+        (&["cqrs", "rebuild"], "cqrs rebuild users"),
+        (&["grpc-consumer", "search"], "grpc-consumer search user-123"),
+        (&["grpc-consumer", "analytics"], "grpc-consumer --only analytics"),
+        (&["grpc-server", "run"], "grpc-server --embedded"),
+        (&["learn", "topic", "partition"], "learn topic"),
+        (&["broker", "run"], "broker"),
+        (&["config", "list"], "config show"),
+        (&["completions"], "completions bash > ~/.local/share/bash-completion/completions/kafkalab"),
+        (&["man"], "man ~/.local/share/man/man1"),
+    ] {
+        slip(arguments, &format!("hint: for example: kafkalab {example}"));
+    }
 }
 
 #[test]
 fn something_else_for_a_topic() {
     const HELP: &str = "\n\nFor more information, try '--help'.";
-    for (command, flag) in [("produce", "[TOPIC]"), ("consume", "[TOPIC]...")] {
+    for (command, flag) in [
+        ("produce", "[TOPIC]"),
+        ("consume", "[TOPIC]..."),
+        ("topics create", "<TOPIC>..."),
+        ("topics describe", "<TOPIC>..."),
+        ("topics delete", "<TOPIC>..."),
+        ("topics config", "<TOPIC>"),
+        ("dlt list", "[TOPIC]"),
+    ] {
         for (text, meant) in [
             ("./orders", "this is a path, and no topic; a file to be sent is named by -l FILE"),
             ("/tmp/in.txt", "this is a path, and no topic; a file to be sent is named by -l FILE"),
@@ -41,7 +92,8 @@ fn something_else_for_a_topic() {
             ("localhost:9092", "this is an address, and no topic; a broker is named by -b HOST:PORT"),
             ("two words", "a topic's name has letters, digits, dots, underscores and dashes, 249 of them at most"),
         ] {
-            slip(&[command, text], &format!("error: invalid value '{text}' for '{flag}': {meant}{HELP}"));
+            let arguments: Vec<&str> = command.split(' ').chain([text]).collect();
+            slip(&arguments, &format!("error: invalid value '{text}' for '{flag}': {meant}{HELP}"));
         }
     }
 }
@@ -51,7 +103,21 @@ fn values_in_another_form() {
     const HELP: &str = "\n\nFor more information, try '--help'.";
     slip(&["es", "create", "--price", "12.99"], &format!("write currency and amount, such as USD:99.99{HELP}"));
     slip(&["es", "create", "--price", "USD 12.99"], &format!("write currency and amount, such as USD:99.99{HELP}"));
-    slip(&["saga", "run", "--fail-at", "9"], "the steps are 1 CreateOrder, 2 ProcessPayment, 3 ShipOrder");
+    for step in ["9", "0", "payment"] {
+        let steps = "the steps are 1 CreateOrder, 2 ProcessPayment, 3 ShipOrder";
+        slip(&["saga", "run", "--fail-at", step], &format!("'{step}' for '--fail-at <N>': {steps}{HELP}"));
+    }
+    for quoted in ["\"mug-1\"", "mug-1\r"] {
+        slip(&["es", "pay", quoted], &format!("'<ORDER>': without the quotes and blanks around it: mug-1{HELP}"));
+    }
+    slip(
+        &["outbox", "show", "1"],
+        &format!("an id is like 01a2b3c4-0000-7000-8000-000000000001; a list has them{HELP}"),
+    );
+    slip(
+        &["grpc-server", "--listen", "localhost"],
+        &format!("write ADDRESS:PORT, such as 127.0.0.1:9464; an address is no name{HELP}"),
+    );
     slip(&["consume", "t", "-b", "http://localhost:9092"], "write host:port, such as localhost:9092 or [::1]:9092");
     slip(
         &["es", "streams", "--store", "/tmp/store.db"],
@@ -134,6 +200,32 @@ fn a_store_that_is_not_there() {
 }
 
 #[test]
+fn a_file_or_a_program_that_is_not_there() {
+    let folder = Folder::new("slips-files");
+    folder.file("in.txt", b"x\n");
+    let said = |arguments: &[&str]| {
+        let ended = kafkalab(arguments).in_folder(&folder.0).run();
+        assert_eq!((ended.code(), ended.text().as_str()), (1, ""), "{arguments:?}");
+        ended.stderr
+    };
+    let not_there = "No such file or directory (os error 2)";
+    assert_eq!(
+        said(&["produce", "in.txt", "-l", "orders"]),
+        format!("error: opening orders: {not_there}\nhint: in.txt is a file: kafkalab produce orders -l in.txt\n")
+    );
+    assert_eq!(said(&["produce", "orders", "-l", "nope"]), format!("error: opening nope: {not_there}\n"));
+    assert_eq!(
+        said(&["broker", "--", "no-such-program"]),
+        format!(
+            "error: running no-such-program: {not_there}\n\
+             hint: is it installed? A whole line is for a shell: kafkalab broker -- sh -c 'LINE'\n"
+        )
+    );
+    let folder = said(&["broker", "--port", "0", "--dir", "in.txt/lab"]);
+    assert!(folder.ends_with("hint: a folder that this user may write: kafkalab broker --dir ~/lab\n"), "{folder}");
+}
+
+#[test]
 fn lines_and_settings_as_windows_ends_them() {
     let topic = topic("crlf");
     kafkalab(["produce", &topic, "--input", "json"]).stdin("{\"payload\":\"a\"}\r\n{\"payload\":\"b\"}\r\n").run().ok();
@@ -175,6 +267,20 @@ fn forty_columns_and_no_colours() {
     // clap breaks no usage line
     let wide = options.lines().filter(|line| line.chars().count() > 40 && !line.starts_with("Usage: "));
     assert_eq!(wide.collect::<Vec<_>>(), Vec::<&str>::new());
+    // the examples and what they do, in columns where there is room for them
+    for (columns, began) in [
+        (80, "\n  kafkalab saga run --fail-at 2  a payment is declined, and all is undone\n"),
+        (40, "\n  kafkalab saga run --fail-at 2\n    a payment is declined, and all is\n    undone\n"),
+    ] {
+        let page = on_terminal(kafkalab(["--help", "--no-color"]), columns, b"").text();
+        assert!(page.contains(began), "{page}");
+        let wide: Vec<&str> = page.lines().filter(|line| line.chars().count() > usize::from(columns)).collect();
+        assert_eq!(wide, Vec::<&str>::new());
+    }
+    // a sentence breaks between words, and a hint, which is copied, not at all
+    let said =
+        on_terminal(kafkalab(["learn", "nope", "-X", "a-setting-that-nobody-has=1", "--no-color"]), 40, b"").text();
+    assert_eq!(said, "");
     let plain = kafkalab(["consume"]).env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1").run();
     assert!(!plain.stderr.contains('\u{1b}'), "{:?}", plain.stderr);
     let colored = on_terminal(kafkalab(["orders", "consume"]), 80, b"").text();

@@ -50,7 +50,8 @@ fn wrong_flags_and_words() {
         2,
         "",
         &format!(
-            "error: unexpected argument 'run' found\n\nUsage: kafkalab broker [OPTIONS] [-- <COMMAND>...]\n{MORE}"
+            "error: unexpected argument 'run' found\n\nUsage: kafkalab broker [OPTIONS] [-- <COMMAND>...]\n{MORE}\
+             hint: for example: kafkalab broker\n"
         ),
     );
     expect(

@@ -8,6 +8,7 @@ const MORE: &str = "\nFor more information, try '--help'.\n";
 #[test]
 fn an_order_that_is_not_there_is_named() {
     let place = Place::new("unknown");
+    place.handle(vec![]); // makes the store
     let said = "error: order nope is not there\n\
                 hint: `kafkalab es streams` shows what there is; `kafkalab es create --price USD:9.99` makes one\n";
     for command in [

@@ -74,18 +74,23 @@ fn what_was_left_out_or_cannot_be_read_is_said_before_any_connection() {
         "",
         &asks("resetting a group", "-y resets without asking, --dry-run only shows what would change"),
     );
-    let missing = |what: &str, usage: &str| {
+    let missing = |what: &str, usage: &str, example: &str| {
         format!(
-            "error: the following required arguments were not provided:\n  {what}\n\nUsage: kafkalab groups {usage}\n{MORE}"
+            "error: the following required arguments were not provided:\n  {what}\n\nUsage: kafkalab groups {usage}\n{MORE}\
+             hint: for example: kafkalab groups {example}\n"
         )
     };
-    expect(nowhere("describe"), 2, "", &missing("<GROUP>...", "describe <GROUP>..."));
-    expect(nowhere("delete -y"), 2, "", &missing("<GROUP>...", "delete --yes <GROUP>..."));
+    expect(nowhere("describe"), 2, "", &missing("<GROUP>...", "describe <GROUP>...", "describe billing"));
+    expect(nowhere("delete -y"), 2, "", &missing("<GROUP>...", "delete --yes <GROUP>...", "delete billing"));
     expect(
         nowhere("reset g -y"),
         2,
         "",
-        &missing("<--to <WHERE>|--from-file <FILE>>", "reset --yes <--to <WHERE>|--from-file <FILE>> <GROUP>"),
+        &missing(
+            "<--to <WHERE>|--from-file <FILE>>",
+            "reset --yes <--to <WHERE>|--from-file <FILE>> <GROUP>",
+            "reset billing --to start --dry-run",
+        ),
     );
     let both = nowhere("reset g --to start --from-file x -y").run();
     assert!(both.code() == 2 && both.stderr.contains("cannot be used with"), "{}", both.stderr);

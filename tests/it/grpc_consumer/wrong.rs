@@ -32,6 +32,7 @@ fn wrong_words_are_told_with_2() {
     let ended = place.consumer(&["--notify", "file:/nowhere/told.jsonl"]).run();
     let said = "error: file:/nowhere/told.jsonl: No such file or directory (os error 2)\n";
     assert_eq!((ended.code(), ended.stderr.as_str()), (1, said));
+    place.handle(vec![]); // makes the store
     expect(place.consumer(&["notifications"]), 0, "", "0 notifications waiting; 0 dead\n");
 }
 

@@ -18,6 +18,7 @@ const MORE: &str = "\nFor more information, try '--help'.\n";
 #[test]
 fn a_message_that_is_not_there_or_not_parked_is_named_and_nothing_is_changed() {
     let place = Place::new("unknown");
+    place.handle(vec![]); // makes the store
     let id = Uuid::now_v7().to_string();
     let said = format!("error: message {id} is not in the outbox\nhint: `kafkalab outbox list` shows what is there\n");
     for command in [&["show"][..], &["show", "-J"], &["retry"], &["discard", "-y"]] {
@@ -79,7 +80,7 @@ fn malformed_words_are_usage() {
     place.take(vec![create("o")]);
     let value = |value: &str, of: &str, why: &str| format!("error: invalid value '{value}' for '{of}': {why}\n{MORE}");
     let time = "is not a time; write 500ms, 5s or 2m";
-    let no_id = "invalid character: found `n` at 0";
+    let no_id = "an id is like 01a2b3c4-0000-7000-8000-000000000001; a list has them";
     for (command, said) in [
         (&["show", "nope"][..], value("nope", "<ID>", no_id)),
         (&["retry", "nope"], value("nope", "[ID]...", no_id)),

@@ -7,7 +7,10 @@ use crate::{cli::expect, es::Place};
 fn steps_and_faults_that_are_not_there() {
     let place = Place::new("saga-wrong");
     for at in ["0", "4"] {
-        let said = format!("error: --fail-at {at}: the steps are 1 CreateOrder, 2 ProcessPayment, 3 ShipOrder\n");
+        let said = format!(
+            "error: invalid value '{at}' for '--fail-at <N>': the steps are 1 CreateOrder, 2 ProcessPayment, 3 ShipOrder\n\n\
+             For more information, try '--help'.\n"
+        );
         expect(saga(&place, &["run", "--fail-at", at]), 2, "", &said);
     }
     let ended = saga(&place, &["run", "--fail-at", "1", "--fault", "bored"]).run();
@@ -22,6 +25,7 @@ fn steps_and_faults_that_are_not_there() {
 #[test]
 fn a_saga_that_is_not_there() {
     let place = Place::new("saga-absent");
+    place.handle(vec![]); // makes the store
     let said = "error: saga o-9 is not there\nhint: `kafkalab saga list` shows what there is\n";
     for command in ["show", "retry", "resume"] {
         expect(saga(&place, &[command, "o-9"]), 1, "", said);

@@ -38,20 +38,28 @@ fn words_that_are_missing_or_too_many() {
             &format!("topics {command}"),
             &format!(
                 "error: the following required arguments were not provided:\n  <TOPIC>...\n\n\
-                 Usage: kafkalab topics {command} <TOPIC>...\n{MORE}"
+                 Usage: kafkalab topics {command} <TOPIC>...\n{MORE}hint: for example: kafkalab topics {command} orders\n"
             ),
         );
     }
+    let example = |command: &str| match command {
+        "config" => "hint: for example: kafkalab topics config orders\n",
+        "partitions" => "hint: for example: kafkalab topics partitions orders 6\n",
+        _ => "hint: for example: kafkalab topics list\n",
+    };
     let missing = |what: &str, usage: &str| {
         format!(
             "error: the following required arguments were not provided:\n  {what}\n\n\
-             Usage: kafkalab topics {usage}\n{MORE}"
+             Usage: kafkalab topics {usage}\n{MORE}{}",
+            example(usage.split(' ').next().unwrap_or_default())
         )
     };
     usage("topics config", &missing("<TOPIC>", "config <TOPIC>"));
     usage("topics partitions t", &missing("<N>", "partitions <TOPIC> <N>"));
     let unexpected = |word: &str, usage: &str| {
-        format!("error: unexpected argument '{word}' found\n\nUsage: kafkalab {usage}\n{MORE}")
+        // a flag may be anybody's; a word is one too many
+        let hint = if word.starts_with('-') { "" } else { example(usage.split(' ').nth(1).unwrap_or_default()) };
+        format!("error: unexpected argument '{word}' found\n\nUsage: kafkalab {usage}\n{MORE}{hint}")
     };
     usage("topics list t", &unexpected("t", "topics list [OPTIONS]"));
     usage("topics list --bogus", &unexpected("--bogus", "topics list [OPTIONS]"));
@@ -153,11 +161,10 @@ fn what_the_broker_refuses() {
     // in each broker's own words
     for (arguments, code, hint) in [
         (
-            ["create", "bad name"].as_slice(),
-            "creating topic \"bad name\": INVALID_TOPIC_EXCEPTION: ",
-            "hint: a topic's name has letters, digits, dots, underscores and dashes, 249 of them at most\n",
+            ["create", "many", "-r", "9"].as_slice(),
+            "creating topic \"many\": INVALID_REPLICATION_FACTOR: ",
+            "hint: a topic can",
         ),
-        (&["create", "many", "-r", "9"], "creating topic \"many\": INVALID_REPLICATION_FACTOR: ", "hint: a topic can"),
         (&["create", "odd", "-c", "bogus=1"], "creating topic \"odd\": INVALID_CONFIG: ", names),
     ] {
         let ended = super::run(arguments);
