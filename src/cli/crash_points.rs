@@ -10,7 +10,7 @@ use super::{
     table::{Table, text},
     words::block,
 };
-use crate::app::crash::{POINTS, Point};
+use crate::app::crash::{CrashPoint, POINTS};
 
 /// List the places where a process can be told to die, with what each one proves
 ///
@@ -35,7 +35,7 @@ pub fn run(args: &Args, session: &Session) -> Result<Exit> {
         stdout::json(&json!({"schema_version": 1, "crash_points": points}))?;
         return Ok(Exit::OK);
     }
-    let longest = |text: fn(&Point) -> &str| POINTS.iter().map(|point| text(point).len()).max().unwrap_or(0);
+    let longest = |text: fn(&CrashPoint) -> &str| POINTS.iter().map(|point| text(point).len()).max().unwrap_or(0);
     let needed = longest(|point| point.name) + 2 + longest(|point| point.proves);
     let page = match session.terminal.width() {
         Some(width) if width < needed => POINTS.iter().map(|point| block(point.name, point.proves, width)).collect(),
