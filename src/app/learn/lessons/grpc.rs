@@ -15,8 +15,13 @@ A service answers its caller when the order and its message are on disk; the rel
 make of it a count, a notification and an entry of a search index. Whoever calls again by the same idempotency-key gets the
 same order, and a record that comes twice changes nothing.
 
-Look on, and then ask the consumers what they keep.",
-    commands: &["kafkalab grpc", "kafkalab grpc-consumer stats", "kafkalab grpc-consumer search user-123"],
+Ask the consumers what they keep, look on, and ask them again.",
+    commands: &[
+        "kafkalab grpc-consumer stats",
+        "kafkalab grpc",
+        "kafkalab grpc-consumer stats",
+        "kafkalab grpc-consumer search user-123",
+    ],
     hint: "`kafkalab grpc` is all of it in one process; its parts are grpc-server, a caller such as grpcurl, and grpc-consumer",
     learned: "what waits for nobody is durable first, and what comes twice is known by its id",
     check: |place| check(place).boxed(),
