@@ -26,5 +26,6 @@ fn a_consumer_of_an_idle_topic_does_not_spin() {
     std::thread::sleep(Duration::from_secs(3)); // what is measured: three seconds of nothing
     let used = (ticks(running.pid()) - before) as f64 / 100.0;
     let share = used / began.elapsed().as_secs_f64();
-    assert!(share < 0.05, "{:.1} % of a processor", share * 100.0);
+    // one that spins uses all of it; tests beside this one make each look cost more
+    assert!(share < 0.10, "{:.1} % of a processor", share * 100.0);
 }

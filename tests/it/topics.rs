@@ -82,8 +82,8 @@ fn slips_are_named_with_the_next_thing_to_try() {
     assert_eq!(twice.code(), 1);
     assert!(twice.stderr.contains("TOPIC_ALREADY_EXISTS") && twice.stderr.contains("--if-not-exists"));
     let illegal = run(&["create", "bad name"]);
-    assert_eq!(illegal.code(), 1);
-    assert!(illegal.stderr.contains("hint: a topic's name has letters"), "{}", illegal.stderr);
+    assert_eq!(illegal.code(), 2);
+    assert!(illegal.stderr.contains(": a topic's name has letters"), "{}", illegal.stderr);
     assert_eq!(run(&["create"]).code(), 2);
     assert_eq!(run(&["config", &name, "--set", "nonsense"]).code(), 2);
 }

@@ -15,9 +15,9 @@ A service answers its caller when the order and its message are on disk; the rel
 make of it a count, a notification and an entry of a search index. Whoever calls again by the same idempotency-key gets the
 same order, and a record that comes twice changes nothing.
 
-Ask the consumers what they keep, look on, and ask them again.",
+Let the consumers look at topics in which there is nothing, see the whole of it, and ask them what they keep.",
     commands: &[
-        "kafkalab grpc-consumer stats",
+        "kafkalab grpc-consumer --once",
         "kafkalab grpc",
         "kafkalab grpc-consumer stats",
         "kafkalab grpc-consumer search user-123",
