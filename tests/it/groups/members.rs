@@ -82,9 +82,11 @@ fn a_member_that_joins_before_the_answer_makes_the_broker_refuse() {
     assert_eq!(ended.code(), 1, "{shown}");
     let said = format!(
         "error: a member joined in between, and the broker refuses: committing offsets of {topic}[0] for group {group:?}: \
-         UNKNOWN_MEMBER_ID\n"
+         UNKNOWN_MEMBER_ID hint:"
     );
-    assert!(shown.contains(&said), "{shown}");
+    // whatever the terminal's width makes of it
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(&said), "{shown}");
     assert_eq!(committed(&group), [(0, Some(4))]);
 }
 
