@@ -11,6 +11,7 @@ use crate::{es::Place, harness::kafkalab, membership::until, process::start};
 #[ignore = "needs kcat"]
 fn three_writers_and_three_readers_of_whom_one_comes_and_goes_and_partitions_that_are_added() {
     let place = Place::new("sides");
+    place.take(Vec::new()); // the store is there before it is looked into
     let steady = [0; 2].map(|_| reading(&place, &["--batch", "50"]));
     let mut writers = [21, 22, 23].map(|seed: u32| {
         start(place.cqrs(&["write", "-n", "250", "--rate", "100", "--seed", &seed.to_string(), "-q"]))

@@ -38,6 +38,7 @@ fn an_orchestrator_that_slept_beyond_its_session_undoes_nothing_that_another_did
 fn sleeps(mut random: Random) {
     println!("{random:?}");
     let place = Place::new("saga-sleepers");
+    place.take(Vec::new()); // the store is there before it is looked into
     let step = (1 + random.below(3)).to_string();
     let failing = ["run", "-n", "300", "--fail-at", &step, "--json"];
     let sleeper = start(saga(&place, &failing));
