@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    process::{Pid, Signal, kill_process},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
@@ -138,6 +138,15 @@ impl Running {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the program runs");
+    }
+
+    /// SIGSTOP, and waits until its last thread stands still: the signal's sender is not told, and on a busy machine a thread
+    /// may go on for a while.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(Pid::from_child(&self.child)), stopped).expect("a child of ours");
+        assert!(status.is_some_and(|status| status.stopped()), "{status:?}");
     }
 
     /// Waits for its end.

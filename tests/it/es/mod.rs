@@ -143,7 +143,7 @@ impl Place {
     /// that one goes on. PostgreSQL ends such a transaction.
     pub fn stop(&self, running: &Running) {
         loop {
-            running.signal(Signal::STOP);
+            running.stop();
             if self.is_postgres() {
                 return;
             }
