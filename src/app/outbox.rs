@@ -27,7 +27,7 @@ use self::shard::OutboxShard;
 use super::{
     crash::Crash,
     event_sourcing::{Handled, How, OrderError, Orders},
-    relay::{LEASE, Options, Polling, RelayError, Run, Stop, Tell, Told},
+    relay::{LEASE, Options, Polling, RelayError, Run, Stop, Tell, Told, Turns},
 };
 use crate::{
     kafka::Cluster,
@@ -114,7 +114,8 @@ pub async fn relay(
         share: watch::Sender::new(Share::default()),
         busy: watch::Sender::new(Busy::default()),
     };
-    let run = Run { store, cluster, options, crash, stop: &done, tell };
+    let turns = Turns::default();
+    let run = Run { store, cluster, options, crash, stop: &done, tell, turns: &turns };
     let mut shards: FuturesUnordered<_> = (0..SHARDS)
         .map(|number| {
             let mut shard =

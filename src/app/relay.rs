@@ -15,9 +15,10 @@
 //! Consumers that read committed records see no half of a batch. In order: batches of a shard follow each other, and within
 //! one the records stand as they were given.
 //!
-//! `shard.rs` has the lease, the fence and the transaction; what is read and marked is a [`Source`]'s.
+//! `shard.rs` has the lease, the fence and the transaction, `turns.rs` whose turn it is; what is read and marked is a [`Source`]'s.
 
 mod shard;
+mod turns;
 
 use std::{
     future::Future,
@@ -27,7 +28,10 @@ use std::{
 
 use uuid::Uuid;
 
-pub use self::shard::{Batch, Refusal, Shard};
+pub use self::{
+    shard::{Batch, Refusal, Shard},
+    turns::Turns,
+};
 use super::{
     crash::{self, Crash},
     produce::{Appended, Door, Ended, Receipt},
@@ -192,6 +196,7 @@ pub struct Run<'a> {
     pub crash: &'a Crash,
     pub stop: &'a Stop,
     pub tell: Tell<'a>,
+    pub turns: &'a Turns,
 }
 
 impl Run<'_> {
@@ -239,11 +244,13 @@ impl Run<'_> {
     /// Until it is told to stop, the shard is wanted elsewhere, or with `once` nothing waits.
     async fn follow(&self, shard: &mut Shard, source: &mut impl Source, published: &mut u64) -> Result<(), RelayError> {
         source.begin().await?;
-        let mut polling = Polling::new(self.options.every);
+        let (mut polling, mut last) = (Polling::new(self.options.every), 0);
         while !self.stop.is_cancelled() && source.is_wanted() {
+            let turn = self.turns.next(last).await; // before the look, so that it finds what came meanwhile
             let records = source.next(shard.lease(), self.options.batch).await?;
             source.set_aside().into_iter().for_each(self.tell);
             if records.is_empty() {
+                drop(turn);
                 if self.options.once {
                     return Ok(());
                 }
@@ -253,7 +260,10 @@ impl Run<'_> {
             }
             self.crash.here(crash::RELAY_AFTER_CLAIM);
             polling.found();
-            match self.options.within("publishing", shard.publish(&records)).await? {
+            last = records.len();
+            let batch = self.options.within("publishing", shard.publish(&records)).await?;
+            let _turn = Turns::with_its_mark(last).then_some(turn);
+            match batch {
                 Batch::Published(receipts) => {
                     self.tell_of(&records, &receipts);
                     self.mark(source, shard).await?;

@@ -4,6 +4,7 @@
 
 mod append;
 mod read;
+mod share;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,12 +19,13 @@ use rusqlite::{
 };
 use tokio::sync::{Semaphore, oneshot};
 
+use self::share::{Job, Work};
 use super::{
-    CrashPoint, StoreError, StoreOptions,
+    StoreError, StoreOptions,
     event_log::{PAGE_BYTES, Scope},
     snapshot::Latest,
     sql::{Access, Check, Column, Decode, Each, Points, Row, Step, Value, in_sqlite},
-    writer::{Append, Appends},
+    writer::Appends,
 };
 use crate::patterns::event_sourcing::RecordedEvent;
 
@@ -40,20 +42,6 @@ pub(super) struct Sqlite {
     /// Connections that no reader uses just now.
     idle: Arc<Mutex<Vec<Connection>>>,
     readers: Semaphore,
-}
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
-
-/// What the writer's thread does, in the order in which it comes.
-pub(super) enum Work {
-    Append(Append),
-    Run(Job),
-}
-
-impl From<Append> for Work {
-    fn from(append: Append) -> Self {
-        Work::Append(append)
-    }
 }
 
 impl Sqlite {
@@ -76,17 +64,15 @@ impl Sqlite {
         Ok(Sqlite { appends, path, at, options, idle: Arc::default(), readers: Semaphore::new(READERS) })
     }
 
-    /// Runs on the writer's thread, in a transaction of its own.
+    /// Runs on the writer's thread, in a transaction that others share. `committed` comes before the caller's answer.
     pub async fn write<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        committed: impl FnOnce() + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        let run = move |connection: &mut Connection| {
-            let _ = answer.send(in_transaction(connection, job)); // the caller may have gone
-        };
-        self.appends.queue().send(Work::Run(Box::new(run))).await.map_err(|_| self.appends.closed())?;
-        answered.await.map_err(|_| self.appends.closed())?.map_err(|error| explain(&self.at, &error))
+        let (work, answered) = Job::work(job, Box::new(committed));
+        self.appends.queue().send(work).await.map_err(|_| self.appends.closed())?;
+        answered.await.map_err(|_| self.appends.closed())?
     }
 
     /// Runs on a reader's connection, beside the writer.
@@ -116,10 +102,14 @@ impl Sqlite {
 
     pub async fn rows(&self, access: Access, sql: String, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let at = Arc::clone(&self.at);
-        let run = move |connection: &Connection| rows(connection, &sql, &values, &at);
         match access {
-            Access::Read => self.read(run).await,
-            Access::Write => self.write(run).await,
+            Access::Read => self.read(move |connection| rows(connection, &sql, &values, &at)).await,
+            Access::Write => {
+                let run = move |connection: &Connection| {
+                    rows(connection, &sql, &values, &at).map_err(|error| explain(&at, &error))
+                };
+                self.write(run, || ()).await
+            }
         }
     }
 
@@ -165,13 +155,21 @@ impl Sqlite {
         steps: Vec<Step>,
         check: Check,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
-        let (answer, answered) = oneshot::channel();
         let (at, crash_point) = (Arc::clone(&self.at), Arc::clone(&self.options.crash_point));
-        let run = move |connection: &mut Connection| {
-            let _ = answer.send(run_steps(connection, points, &steps, check, &crash_point, &at)); // the caller may have gone
+        let reached = Arc::clone(&crash_point);
+        let run = move |connection: &Connection| {
+            let answers = run_steps(connection, &steps, check, &at)?;
+            if let Some([before, _]) = points {
+                crash_point(before);
+            }
+            Ok(answers)
         };
-        self.appends.queue().send(Work::Run(Box::new(run))).await.map_err(|_| self.appends.closed())?;
-        answered.await.map_err(|_| self.appends.closed())?
+        let committed = move || {
+            if let Some([_, behind]) = points {
+                reached(behind);
+            }
+        };
+        self.write(run, committed).await
     }
 
     pub async fn page(&self, scope: Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
@@ -184,46 +182,21 @@ impl Sqlite {
     }
 }
 
-/// BEGIN IMMEDIATE: a transaction that becomes a writer later fails at once where another has written meanwhile
-/// (SQLITE_BUSY_SNAPSHOT), whatever the busy time-out is.
-fn in_transaction<T>(
-    connection: &mut Connection,
-    job: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let outcome = job(&transaction)?;
-    transaction.commit()?;
-    Ok(outcome)
-}
-
 fn run_steps(
-    connection: &mut Connection,
-    points: Option<Points>,
+    connection: &Connection,
     steps: &[Step],
     check: Check,
-    crash_point: &CrashPoint,
     at: &Arc<str>,
 ) -> Result<Vec<Vec<Row>>, StoreError> {
-    let explained = |error| explain(at, &error);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explained)?;
     let mut answers = Vec::with_capacity(steps.len());
     for step in steps {
-        answers.push(
-            match step {
-                Step::One { sql, values } => rows(&transaction, &in_sqlite(sql), values, at),
-                Step::Each(each) => run_each(&transaction, each, at),
-            }
-            .map_err(explained)?,
-        );
+        let ran = match step {
+            Step::One { sql, values } => rows(connection, &in_sqlite(sql), values, at),
+            Step::Each(each) => run_each(connection, each, at),
+        };
+        answers.push(ran.map_err(|error| explain(at, &error))?);
     }
     check(&answers)?;
-    if let Some([before, _]) = points {
-        crash_point(before);
-    }
-    transaction.commit().map_err(explained)?;
-    if let Some([_, behind]) = points {
-        crash_point(behind);
-    }
     Ok(answers)
 }
 
@@ -300,6 +273,7 @@ fn set_wal(connection: &Connection, lock_wait: Duration) -> rusqlite::Result<()>
 
 // --- opening ---------------------------------------------------------------------------------------------------------
 
+#[derive(Clone)]
 struct Writer {
     at: Arc<str>,
     options: StoreOptions,

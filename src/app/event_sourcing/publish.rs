@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     app::{
         crash::Crash,
-        relay::{Options, Outgoing, Refusal, RelayError, Run, Source, Stop, Tell, Told, prefixed, rest},
+        relay::{Options, Outgoing, Refusal, RelayError, Run, Source, Stop, Tell, Told, Turns, prefixed, rest},
     },
     kafka::Cluster,
     patterns::{
@@ -55,7 +55,7 @@ pub async fn publish(
         events: Vec::new(),
         last: 0,
     };
-    Run { store, cluster, options, crash, stop, tell }.relay(&mut log).await
+    Run { store, cluster, options, crash, stop, tell, turns: &Turns::default() }.relay(&mut log).await
 }
 
 /// The log behind a checkpoint.

@@ -11,7 +11,7 @@ use crate::{
         crash::Crash,
         event_sourcing::{OrderError, Orders},
         handler::{self, HandlerError, What},
-        relay::{self, Batch, Options, RelayError, Run, Shard, Source, Stop, Told, make_topics, prefixed},
+        relay::{self, Batch, Options, RelayError, Run, Shard, Source, Stop, Told, Turns, make_topics, prefixed},
     },
     kafka::{Cluster, Error},
     patterns::{
@@ -287,7 +287,7 @@ pub(in crate::app) async fn publish_and_forget(
 ) -> Result<(), DemoError> {
     let number = crate::patterns::outbox::shard_of(order.as_str());
     let mut source = OutboxShard::alone(store.clone(), number, options);
-    let run = Run { store, cluster, options, crash, stop: &Stop::new(), tell };
+    let run = Run { store, cluster, options, crash, stop: &Stop::new(), tell, turns: &Turns::default() };
     let Some(mut shard) = Shard::take(&run, source.shard()).await? else {
         return Err(DemoError::Broken("somebody else holds the shard"));
     };

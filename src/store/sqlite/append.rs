@@ -1,56 +1,25 @@
-//! The writer's thread on SQLite, and the append's transaction.
+//! Appends on SQLite.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use tokio::sync::mpsc;
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     super::{
-        AppendError, Appended, outbox,
+        outbox,
         sql::bigint,
-        writer::{self, Append, BATCH, Place, Seen},
+        writer::{self, Append, Place, Seen},
     },
-    Work, Writer, explain, run_each,
+    Writer, run_each,
+    share::Outcomes,
 };
 use crate::patterns::outbox::NewMessage;
 
 impl Writer {
-    pub fn run(&self, mut connection: Connection, mut queue: mpsc::Receiver<Work>) {
-        let (mut work, mut batch) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-        while queue.blocking_recv_many(&mut work, BATCH) > 0 {
-            for work in work.drain(..) {
-                match work {
-                    Work::Append(append) => batch.push(append),
-                    Work::Run(job) => {
-                        self.append(&mut connection, &mut batch);
-                        job(&mut connection);
-                    }
-                }
-            }
-            self.append(&mut connection, &mut batch);
-        }
-    }
-
-    fn append(&self, connection: &mut Connection, batch: &mut Vec<Append>) {
-        if batch.is_empty() {
-            return;
-        }
-        match self.commit(connection, batch) {
-            Ok(outcomes) => writer::answer(std::mem::take(batch), outcomes),
-            Err(error) => writer::answer_all(std::mem::take(batch), &explain(&self.at, &error)),
-        }
-    }
-
-    /// The whole batch in one transaction; dropped before its end it is rolled back.
-    fn commit(
-        &self,
-        connection: &mut Connection,
-        batch: &[Append],
-    ) -> rusqlite::Result<Vec<Result<Appended, AppendError>>> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut seen = look(&transaction, batch)?;
+    /// The whole batch, in the writer's transaction.
+    pub(super) fn append(&self, transaction: &Connection, batch: &[Append]) -> rusqlite::Result<Outcomes> {
+        let mut seen = look(transaction, batch)?;
         let (writer::Inserts { rows, messages }, outcomes) = seen.decide(batch);
         if rows.is_empty() {
-            return Ok(outcomes);
+            return Ok((outcomes, &[]));
         }
         let now = (self.options.clock)();
         let mut insert = transaction.prepare_cached(
@@ -74,15 +43,11 @@ impl Writer {
         }
         drop(insert);
         let messages: Vec<NewMessage> = messages.into_iter().cloned().collect();
-        run_each(&transaction, &outbox::insert(&messages, now), &self.at)?;
+        run_each(transaction, &outbox::insert(&messages, now), &self.at)?;
         for point in writer::before_commit(!messages.is_empty()) {
             (self.options.crash_point)(point);
         }
-        transaction.commit()?;
-        for point in writer::after_commit(!messages.is_empty()) {
-            (self.options.crash_point)(point);
-        }
-        Ok(outcomes)
+        Ok((outcomes, writer::after_commit(!messages.is_empty())))
     }
 }
 

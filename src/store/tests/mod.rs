@@ -6,6 +6,7 @@ mod lease;
 mod log;
 mod outbox;
 mod races;
+mod shared;
 mod trouble;
 
 use std::{

@@ -122,11 +122,14 @@ async fn a_full_disk_fails_the_append_and_leaves_nothing_of_it() {
     store.append("s", NoStream, events(1)).await.unwrap();
     let Database::Sqlite(database) = store.database() else { unreachable!() };
     let limit = |pages: i64| {
-        database.write(move |connection| {
-            connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
-        })
+        let set = move |connection: &rusqlite::Connection| {
+            connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0)).unwrap();
+            Ok(())
+        };
+        database.write(set, || ())
     };
-    let pages = database.write(|connection| connection.pragma_query_value(None, "page_count", |row| row.get(0)));
+    let pages = database
+        .write(|connection| Ok(connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()), || ());
     // refused within a transaction: so outside, by way of the same connection
     limit(pages.await.unwrap()).await.unwrap();
     let many = (0..50).map(|_| event(vec![1; 1000])).collect();
