@@ -48,10 +48,12 @@ const TOLD: &str = "told.jsonl";
 pub async fn run(args: Args, session: &Session) -> Result<Exit> {
     let options = &args.options;
     let mut lab = Lab::prepare("grpc", options, session)?;
+    // a store that cannot be opened is told before a file is named
+    let orders = Orders::new(options.open_at(&lab.store).await?);
     let told = lab.file("grpc", TOLD, session)?;
     let terminal = session.terminal.clone();
     let demo = Demo {
-        orders: Orders::new(options.open_at(&lab.store).await?),
+        orders,
         prefix: options.prefix(session),
         actor: options.actor(),
         crash: options.crash(),

@@ -130,6 +130,12 @@ impl World {
     }
 }
 
+/// Lamport's.
+fn clock(message: &NewMessage) -> u64 {
+    let said: Value = serde_json::from_slice(&message.payload).unwrap();
+    said["context"]["clock"].as_u64().unwrap()
+}
+
 fn run(at: usize, kind: FaultKind, compensation_fails: u32) -> World {
     let mut world = World::new(data(at, kind, compensation_fails));
     world.run(&[]);
@@ -157,6 +163,15 @@ fn behind_the_deadline_the_last_one_takes_back_first() {
     let world = run(3, FaultKind::Timeout, 0);
     assert_eq!(world.names()[3..], ["OrderCancelled", "ShipmentCancelled", "PaymentRefunded"]);
     assert_eq!(world.undone, [2, 1, 0]);
+}
+
+/// Each step has the whole of it, and the log says whose word did not come.
+#[test]
+fn the_deadline_begins_anew_with_the_payment() {
+    for (at, of) in [(2, "payment"), (3, "shipping")] {
+        let reason = run(at, FaultKind::Timeout, 0).kept(0).unwrap().flow.unwrap().reason;
+        assert_eq!(reason, Some(format!("no word of {of} in time")));
+    }
 }
 
 #[test]
@@ -201,7 +216,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     /// In whatever order messages of the topics and timers come: it ends, with all effects or with none, what was taken back
-    /// was so in reverse, and each message but the first has a cause that was said before.
+    /// was so in reverse, and each message but the first has a cause that was said before, by the clocks of both as well.
     #[test]
     fn in_any_order_it_ends_with_all_or_nothing(
         at in 0usize..4,
@@ -223,8 +238,9 @@ proptest! {
         }
         for (nth, message) in world.said.iter().enumerate() {
             let headers: Value = serde_json::from_str(&message.headers).unwrap();
-            let is_known = world.said[..nth].iter().any(|said| headers["ce_causationid"] == said.id.to_string());
-            prop_assert!(is_known || nth == 0, "{:?}", message);
+            let cause = world.said[..nth].iter().find(|said| headers["ce_causationid"] == said.id.to_string());
+            prop_assert!(cause.is_some() || nth == 0, "{:?}", message);
+            prop_assert!(cause.is_none_or(|cause| clock(cause) < clock(message)), "{:?}", message);
             let repeats = world.said[..nth].iter().filter(|said| said.id == message.id).count();
             prop_assert_eq!(repeats, 0, "{:?}", message);
         }
