@@ -45,7 +45,7 @@ fn without_its_service_a_step_runs_out_of_time_and_the_saga_is_compensated() {
     let place = Place::new("saga-nobody");
     let mut order = start(saga(&place, &["participant", "order"]));
     order.until_stderr_has("; Ctrl-C to stop");
-    let run = ["run", "--participants", "external", "--order", "o-1", "--step-timeout", "2s", "-q"];
+    let run = ["run", "--participants", "external", "--order", "o-1", "--step-timeout", "4s", "-q"];
     let ended = saga(&place, &run).run();
     // nobody answers for the payment's compensation either: it is parked, and the order's has run
     assert_eq!((ended.code(), ended.text().as_str()), (5, "o-1 PARKED\n"), "{ended:?}");
