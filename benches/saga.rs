@@ -23,6 +23,7 @@ use kafkalab::{
         saga::{NewSaga, Place, Services, Style, Told, prepare, serve, start},
     },
     kafka::{Cluster, ConnectOptions},
+    patterns::saga::Patience,
     store::StoreUrl,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -200,7 +201,8 @@ fn sagas(count: usize) -> Vec<NewSaga> {
         user_id: "ada".parse().expect("an id"),
         product_id: "coffee-mug".parse().expect("an id"),
         price: "USD:12.99".parse().expect("a price"),
-        patience: None,
+        // of 50,000 the last ones wait for longer than a saga's own limit: they are to be answered, not compensated
+        patience: Some(Patience::of(None, PATIENCE)),
         fault: None,
     };
     (0..count).map(one).collect()
