@@ -82,12 +82,12 @@ const TELL: &str = "
     UNION ALL SELECT * FROM (
         SELECT CAST(2 AS bigint), user_id, '', '', '', '', orders, CAST(0 AS bigint), CAST(0 AS bigint), CAST(0 AS bigint)
         FROM view_users WHERE generation = (SELECT users FROM live) AND orders > 0
-        ORDER BY generation DESC, orders DESC, user_id DESC LIMIT $1) u
+        ORDER BY orders DESC, user_id DESC LIMIT $1) u
     UNION ALL SELECT * FROM (
         SELECT CAST(3 AS bigint), product_id, '', '', '', '', orders, CAST(0 AS bigint), CAST(0 AS bigint),
             CAST(0 AS bigint)
         FROM view_products WHERE generation = (SELECT products FROM live) AND orders > 0
-        ORDER BY generation DESC, orders DESC, product_id DESC LIMIT $1) p
+        ORDER BY orders DESC, product_id DESC LIMIT $1) p
     UNION ALL SELECT CAST(4 AS bigint), currency, '', '', '', '', payments, paid, refunded, CAST(0 AS bigint)
     FROM view_revenue WHERE generation = (SELECT revenue FROM live)
     UNION ALL SELECT * FROM (
@@ -96,7 +96,7 @@ const TELL: &str = "
             WHERE o.generation = (SELECT statuses FROM live) AND o.order_id = r.order_id), ''),
             r.amount, r.time_ms, CAST(0 AS bigint), CAST(0 AS bigint)
         FROM view_recent r WHERE r.generation = (SELECT recent FROM live)
-        ORDER BY r.generation DESC, r.time_ms DESC, r.event_id DESC LIMIT $2) r
+        ORDER BY r.time_ms DESC, r.event_id DESC LIMIT $2) r
     UNION ALL SELECT * FROM (
         SELECT CAST(6 AS bigint), topic, '', '', '', '', part, min(next_offset), min(time_ms), max(missing)
         FROM view_checkpoints
@@ -109,12 +109,13 @@ const ORDERS: &str = "
     SELECT order_id, status, known FROM view_orders
     WHERE generation = (SELECT max(generation) FROM views WHERE is_live = 1 AND (models & 8) <> 0)
         AND ($1 = '' OR status = $1) AND ($2 = '' OR order_id < $2)
-    ORDER BY generation DESC, order_id DESC LIMIT $3";
+    ORDER BY order_id DESC LIMIT $3";
+// without statistics SQLite takes the table's own order, which has it read all orders of everybody
 const ORDERS_OF: &str = "
-    SELECT order_id, status, known FROM view_orders
+    SELECT order_id, status, known FROM view_orders INDEXED BY view_orders_user
     WHERE generation = (SELECT max(generation) FROM views WHERE is_live = 1 AND (models & 8) <> 0)
         AND ($1 = '' OR status = $1) AND ($2 = '' OR order_id < $2) AND user_id = $4
-    ORDER BY generation DESC, user_id DESC, order_id DESC LIMIT $3";
+    ORDER BY order_id DESC LIMIT $3";
 const CHECKPOINT: &str = "SELECT next_offset FROM view_checkpoints WHERE generation = $1 AND topic = $2 AND part = $3";
 
 impl Store {
@@ -199,5 +200,32 @@ impl Store {
         let values = [generation.into(), topic.into(), i64::from(partition).into()];
         let row = self.database().row(Access::Read, CHECKPOINT, values).await?;
         row.map(|row| row.int(0)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::Place;
+
+    /// With ten million orders a plan that sorts them, or goes through them, takes a second; with ten nobody would notice.
+    #[tokio::test]
+    async fn on_sqlite_indexes_give_the_order_and_the_users_orders() {
+        let place = Place::sqlite();
+        let store = place.open().await;
+        let indexes: [(&str, &[&str]); 3] = [
+            (TELL, &["view_users_orders", "view_products_orders"]),
+            (ORDERS, &["PRIMARY KEY"]),
+            (ORDERS_OF, &["view_orders_user (generation=? AND user_id=?)"]),
+        ];
+        for (sql, indexes) in indexes {
+            let plan =
+                store.database().rows(Access::Read, format!("EXPLAIN QUERY PLAN {sql}").leak(), []).await.unwrap();
+            let plan: Vec<&str> = plan.iter().map(|row| row.text(3).unwrap()).collect();
+            assert!(!plan.iter().any(|line| line.contains("FOR ORDER BY")), "{plan:#?}");
+            for index in indexes {
+                assert!(plan.iter().any(|line| line.contains(index)), "{index}: {plan:#?}");
+            }
+        }
     }
 }
