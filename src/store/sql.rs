@@ -59,6 +59,16 @@ pub(super) enum Step {
     Each(Each),
 }
 
+impl Step {
+    /// How many rows it is about, as far as it says.
+    pub fn rows(&self) -> usize {
+        match self {
+            Step::One { .. } => 1,
+            Step::Each(each) => each.rows(),
+        }
+    }
+}
+
 /// The same for many rows. `$1` and so on are `values`, the numbers behind them the columns: one value of the row in
 /// SQLite's text, the whole column in PostgreSQL's.
 #[derive(Clone, Debug)]

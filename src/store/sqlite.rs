@@ -33,6 +33,8 @@ refinery::embed_migrations!("migrations/sqlite");
 
 /// Pages that are read at the same time.
 const READERS: usize = 4;
+/// Pages that the writer keeps, in KiB.
+const CACHE_KIB: i32 = 16 << 10;
 
 pub(super) struct Sqlite {
     pub appends: Appends<Work>,
@@ -64,13 +66,15 @@ impl Sqlite {
         Ok(Sqlite { appends, path, at, options, idle: Arc::default(), readers: Semaphore::new(READERS) })
     }
 
-    /// Runs on the writer's thread, in a transaction that others share. `committed` comes before the caller's answer.
+    /// Runs on the writer's thread, in a transaction that others share unless it changes many rows. `committed` comes before
+    /// the caller's answer.
     pub async fn write<T: Send + 'static>(
         &self,
+        rows: usize,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
         committed: impl FnOnce() + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (work, answered) = Job::work(job, Box::new(committed));
+        let (work, answered) = Job::work(rows, job, Box::new(committed));
         self.appends.queue().send(work).await.map_err(|_| self.appends.closed())?;
         answered.await.map_err(|_| self.appends.closed())?
     }
@@ -108,7 +112,7 @@ impl Sqlite {
                 let run = move |connection: &Connection| {
                     rows(connection, &sql, &values, &at).map_err(|error| explain(&at, &error))
                 };
-                self.write(run, || ()).await
+                self.write(1, run, || ()).await
             }
         }
     }
@@ -156,7 +160,7 @@ impl Sqlite {
         check: Check,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
         let (at, crash_point) = (Arc::clone(&self.at), Arc::clone(&self.options.crash_point));
-        let reached = Arc::clone(&crash_point);
+        let (reached, changed) = (Arc::clone(&crash_point), steps.iter().map(Step::rows).sum());
         let run = move |connection: &Connection| {
             let answers = run_steps(connection, &steps, check, &at)?;
             if let Some([before, _]) = points {
@@ -169,7 +173,7 @@ impl Sqlite {
                 reached(behind);
             }
         };
-        self.write(run, committed).await
+        self.write(changed, run, committed).await
     }
 
     pub async fn page(&self, scope: Scope, limit: usize) -> Result<Vec<RecordedEvent>, StoreError> {
@@ -297,6 +301,8 @@ impl Writer {
         // by reading alone: who opens a store that is as it should be waits for no writer
         let is_up_to_date = is_up_to_date(&mut connection);
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
+        // ids of messages lie anywhere in their index: what a busy second changes is to fit
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(|error| explain(&self.at, &error))?;
         match is_up_to_date {
             true => self.check_writable(&mut connection)?,
             false => self.migrate(&mut connection)?,

@@ -2,6 +2,11 @@
 //!
 //! Each piece stands under a savepoint: one that fails is rolled back to it, and the others do not notice. All are answered
 //! when the transaction has ended.
+//!
+//! A savepoint keeps the pages that it may have to give back, and SQLite writes them into a file beside the log. For a few
+//! rows that is less than another wait for the disk; for many it is more, so they have a transaction of their own.
+
+use std::iter;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +18,9 @@ use super::{
     },
     Writer, explain,
 };
+
+/// Rows that are too many for a savepoint.
+const MANY: usize = 100;
 
 /// What the writer's thread does.
 pub(in crate::store) enum Work {
@@ -28,6 +36,9 @@ impl From<Append> for Work {
 
 /// A part of a transaction.
 pub(in crate::store) trait Piece: Send {
+    /// How many rows it is about.
+    fn rows(&self) -> usize;
+
     /// An error rolls this piece back.
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError>;
 
@@ -37,6 +48,7 @@ pub(in crate::store) trait Piece: Send {
 
 /// A caller's piece.
 pub(super) struct Job<F, T> {
+    rows: usize,
     job: Option<F>,
     outcome: Option<Result<T, StoreError>>,
     /// Called behind the commit, before the caller hears of it.
@@ -50,9 +62,13 @@ where
     T: Send + 'static,
 {
     /// For the queue, with what will be answered.
-    pub fn work(job: F, committed: Box<dyn FnOnce() + Send>) -> (Work, oneshot::Receiver<Result<T, StoreError>>) {
+    pub fn work(
+        rows: usize,
+        job: F,
+        committed: Box<dyn FnOnce() + Send>,
+    ) -> (Work, oneshot::Receiver<Result<T, StoreError>>) {
         let (answer, answered) = oneshot::channel();
-        (Work::Piece(Box::new(Self { job: Some(job), outcome: None, committed, answer })), answered)
+        (Work::Piece(Box::new(Self { rows, job: Some(job), outcome: None, committed, answer })), answered)
     }
 }
 
@@ -61,6 +77,10 @@ where
     F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
     T: Send,
 {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
         let Some(job) = self.job.take() else { return Ok(()) };
         let outcome = job(connection);
@@ -93,6 +113,10 @@ struct Batch {
 }
 
 impl Piece for Batch {
+    fn rows(&self) -> usize {
+        self.appends.iter().map(|append| append.events.len() + append.messages.len()).sum()
+    }
+
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
         let outcome = self.writer.append(connection, &self.appends).map_err(|error| explain(&self.writer.at, &error));
         let ran = outcome.as_ref().map(drop).map_err(StoreError::clone);
@@ -126,9 +150,13 @@ impl Writer {
             if !appends.is_empty() {
                 pieces.push(Box::new(Batch { writer: self.clone(), appends, outcome: None }));
             }
-            let ended = self.transaction(&mut connection, &mut pieces);
-            for piece in pieces {
-                piece.answer(ended.clone());
+            let (large, small): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.rows() >= MANY);
+            let each = large.into_iter().map(|piece| vec![piece]);
+            for mut pieces in iter::once(small).chain(each).filter(|pieces| !pieces.is_empty()) {
+                let ended = self.transaction(&mut connection, &mut pieces);
+                for piece in pieces {
+                    piece.answer(ended.clone());
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ async fn busy(database: &Sqlite) -> (mpsc::Sender<()>, impl Future<Output = Resu
         let _ = ended.recv();
         Ok(())
     };
-    let mut waiting = Box::pin(database.write(wait, || ()));
+    let mut waiting = Box::pin(database.write(1, wait, || ()));
     tokio::select! {
         _ = begun => {}
         _ = &mut waiting => unreachable!(),
@@ -34,6 +34,12 @@ fn insert(name: &'static str) -> impl FnOnce(&Connection) -> Result<(), StoreErr
         connection.execute("INSERT INTO checkpoints (name, position) VALUES (?1, 1)", [name]).unwrap();
         Ok(())
     }
+}
+
+/// As SQLite does when the disk is full: it rolls back more than the statement.
+fn given_up(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch("ROLLBACK").unwrap();
+    Err(StoreError::DiskFull { at: "here".into(), cause: "full".into() })
 }
 
 #[tokio::test]
@@ -49,11 +55,11 @@ async fn one_that_fails_takes_nothing_of_the_others_away() {
     let database = database(&store);
     let mut all = Box::pin(async {
         tokio::join!(
-            database.write(first, || ()),
+            database.write(1, first, || ()),
             store.append("s", NoStream, events(1)),
-            database.write(failed, || ()),
+            database.write(1, failed, || ()),
             store.append("s", Exact(7), events(1)),
-            database.write(last, || ()),
+            database.write(1, last, || ()),
         )
     });
     // all of them stand in the queue
@@ -69,30 +75,26 @@ async fn one_that_fails_takes_nothing_of_the_others_away() {
     assert_eq!(checked_log(&store).await.len(), 1);
 }
 
-/// SQLite rolls back more than the statement then: nobody is told that something stays.
+/// Nobody is told that something of it stays.
 #[tokio::test]
 async fn a_transaction_that_the_database_gives_up_is_nobodys() {
     let place = Place::sqlite();
     let store = place.open().await;
     let database = database(&store);
     let (end, wait) = busy(database).await;
-    let given_up = |connection: &Connection| {
-        connection.execute_batch("ROLLBACK").unwrap();
-        Err::<(), _>(StoreError::DiskFull { at: "here".into(), cause: "full".into() })
-    };
     let mut all = Box::pin(async {
         tokio::join!(
-            database.write(insert("first"), || panic!("not committed")),
-            database.write(given_up, || ()),
+            database.write(1, insert("first"), || panic!("not committed")),
+            database.write(1, given_up, || ()),
             store.append("s", NoStream, events(1)),
         )
     });
     assert!(futures::poll!(&mut all).is_pending());
     end.send(()).unwrap();
     wait.await.unwrap();
-    let (first, given_up, appended) = all.await;
+    let (first, failed, appended) = all.await;
     assert!(matches!(first, Err(StoreError::DiskFull { .. })), "{first:?}");
-    assert!(matches!(given_up, Err(StoreError::DiskFull { .. })), "{given_up:?}");
+    assert!(matches!(failed, Err(StoreError::DiskFull { .. })), "{failed:?}");
     assert!(matches!(appended, Err(AppendError::Store(StoreError::DiskFull { .. }))), "{appended:?}");
     assert_eq!(store.checkpoint("first").await.unwrap(), 0);
     // and the next one finds all as it should be
@@ -110,9 +112,9 @@ async fn what_waits_together_is_one_transaction() {
     let (end, wait) = busy(database).await;
     let mut all = Box::pin(async {
         tokio::join!(
-            database.write(insert("one"), || ()),
+            database.write(1, insert("one"), || ()),
             store.append("s", NoStream, events(1)),
-            database.write(insert("two"), || ()),
+            database.write(1, insert("two"), || ()),
             store.append("t", NoStream, events(1)),
         )
     });
@@ -123,6 +125,31 @@ async fn what_waits_together_is_one_transaction() {
     assert_eq!((one.is_ok(), appended.is_ok(), two.is_ok(), also.is_ok()), (true, true, true, true));
     // what kept the writer busy has changed nothing
     assert_eq!(commits(&place) - before, 1);
+}
+
+/// It would be copied for its savepoint; so it is alone, and what happens to it is its own.
+#[tokio::test]
+async fn what_changes_many_rows_has_a_transaction_of_its_own() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let database = database(&store);
+    let (end, wait) = busy(database).await;
+    let mut all = Box::pin(async {
+        tokio::join!(
+            database.write(1, insert("first"), || ()),
+            database.write(100, given_up, || panic!("not committed")),
+            store.append("s", NoStream, events(100)),
+            database.write(1, insert("last"), || ()),
+        )
+    });
+    assert!(futures::poll!(&mut all).is_pending());
+    let before = commits(&place);
+    end.send(()).unwrap();
+    wait.await.unwrap();
+    let (first, failed, appended, last) = all.await;
+    assert_eq!((first.is_ok(), appended.is_ok(), last.is_ok()), (true, true, true));
+    assert!(matches!(failed, Err(StoreError::DiskFull { .. })), "{failed:?}");
+    assert_eq!(commits(&place) - before, 2, "the small ones together, and the appended events");
 }
 
 /// Frames of the log that end a transaction (sqlite.org/fileformat2.html, section 4.1: the size behind a commit, or 0).

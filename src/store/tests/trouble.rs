@@ -126,10 +126,13 @@ async fn a_full_disk_fails_the_append_and_leaves_nothing_of_it() {
             connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0)).unwrap();
             Ok(())
         };
-        database.write(set, || ())
+        database.write(1, set, || ())
     };
-    let pages = database
-        .write(|connection| Ok(connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()), || ());
+    let pages = database.write(
+        1,
+        |connection| Ok(connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap()),
+        || (),
+    );
     // refused within a transaction: so outside, by way of the same connection
     limit(pages.await.unwrap()).await.unwrap();
     let many = (0..50).map(|_| event(vec![1; 1000])).collect();
