@@ -2,7 +2,9 @@
 //!
 //! - many: sagas that are started in transactions of 500; from the first start to the last end, and each one's own time.
 //! - alone: one saga at a time, from its start to its end.
-//! - open: sagas that were started while no service ran; then all services come. Resident memory is that of the whole run.
+//! - open: sagas that were started while no service ran; then all services come. Two times tell how soon each goes on: when
+//!   the step that it waits for has been done and answered, and when the orchestrator has asked for the next one. Resident
+//!   memory is that of the whole run.
 
 use std::{
     collections::HashMap,
@@ -125,12 +127,14 @@ async fn measure(name: &str, url: &StoreUrl, brokers: &str, size: &Size) {
         (first, began.elapsed())
     })
     .await;
-    let resumed = ears.resumed(size.open).expect("each has moved") - began;
+    let [answered, asked] = [&ears.answered, &ears.asked].map(|times| {
+        let last = times.lock().expect("a lock").get(size.open - 1).copied();
+        (last.expect("each has gone on") - began).as_secs_f64()
+    });
     println!(
-        "{name}, {} open: each taken up {:.1} s after the services came; the first one ended after {:.1} s, the last one after \
-         {:.1} s; {} MiB at most",
+        "{name}, {} open: the step of each was done and answered {answered:.1} s after the services came, the next one asked for \
+         after {asked:.1} s; the first one ended after {:.1} s, the last one after {:.1} s; {} MiB at most",
         size.open,
-        resumed.as_secs_f64(),
         first.as_secs_f64(),
         all.as_secs_f64(),
         peak() / 1024,
@@ -142,15 +146,9 @@ async fn measure(name: &str, url: &StoreUrl, brokers: &str, size: &Size) {
 struct Ears {
     records: AtomicU64,
     transactions: AtomicU64,
-    /// When a saga's first step was done, in order.
-    moved: Mutex<Vec<Instant>>,
-}
-
-impl Ears {
-    /// When so many had their first step behind them, and their second one asked for.
-    fn resumed(&self, count: usize) -> Option<Instant> {
-        self.moved.lock().expect("a lock").get(count - 1).copied()
-    }
+    /// When the answers to first steps, and the commands of second ones, were on Kafka.
+    answered: Mutex<Vec<Instant>>,
+    asked: Mutex<Vec<Instant>>,
 }
 
 /// Does the work while all services run.
@@ -166,11 +164,15 @@ async fn during<T>(
     let tell = |told: Told<'_>| match told {
         Told::Relay(relay::Told::Published { record, .. }) => {
             ears.records.fetch_add(1, Ordering::Relaxed);
-            if record.event_type == "saga.v1.ProcessPayment" {
-                ears.moved.lock().expect("a lock").push(Instant::now());
-            }
-            if record.event_type == "saga.v1.SagaCompleted" {
-                let _ = sender.lock().expect("a lock").send((record.key.clone(), Instant::now()));
+            match record.event_type.as_str() {
+                "saga.v1.SagaStepCompleted" if is_first_step(&record.value) => {
+                    ears.answered.lock().expect("a lock").push(Instant::now());
+                }
+                "saga.v1.ProcessPayment" => ears.asked.lock().expect("a lock").push(Instant::now()),
+                "saga.v1.SagaCompleted" => {
+                    let _ = sender.lock().expect("a lock").send((record.key.clone(), Instant::now()));
+                }
+                _ => {}
             }
         }
         Told::Handler { told: handler::Told::Committed { .. }, .. } => {
@@ -189,6 +191,10 @@ async fn during<T>(
     let (served, outcome) = tokio::join!(serve(&services, &place, &stop), worked);
     served.expect("services that end well");
     outcome
+}
+
+fn is_first_step(answer: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(answer).is_ok_and(|answer| answer["step"] == 1)
 }
 
 async fn end_of(ends: &mut UnboundedReceiver<(String, Instant)>) -> (String, Instant) {

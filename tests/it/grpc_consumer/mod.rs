@@ -59,6 +59,9 @@ fn listed(place: &Place, arguments: &[&str]) -> Vec<Value> {
     said.lines().map(|line| serde_json::from_str(line).expect("a document")).collect()
 }
 
+/// Orders that one search finds.
+const MOST: &str = "10000";
+
 /// What the program says, in the script's words.
 fn told(place: &Place) -> Value {
     let stats = stats(place);
@@ -66,12 +69,18 @@ fn told(place: &Place) -> Value {
         let rows = rows.as_array().expect("rows").iter();
         rows.map(|row| (row[key].as_str().expect("a key").to_owned(), row["orders"].clone())).collect()
     };
-    // every document has its status as a word
-    let documents = ["awaited", "created", "paid", "shipped", "cancelled"].iter().flat_map(|status| {
-        listed(place, &["search", status, "-n", "10000"]).into_iter().map(|found| {
-            let order = found["order_id"].as_str().expect("an order").to_owned();
-            (order, json!([found["status"], found["user_id"], found["product_id"]]))
-        })
+    // every document has its status as a word, and its product
+    let products = || stats["products"].as_array().expect("rows").iter().filter_map(|row| row["product_id"].as_str());
+    let found = ["awaited", "created", "paid", "shipped", "cancelled"].iter().flat_map(|status| {
+        let all = listed(place, &["search", status, "-n", MOST]);
+        if all.len().to_string() != MOST {
+            return all;
+        }
+        products().flat_map(|product| listed(place, &["search", status, product, "-n", MOST])).collect()
+    });
+    let documents = found.map(|found| {
+        let order = found["order_id"].as_str().expect("an order").to_owned();
+        (order, json!([found["status"], found["user_id"], found["product_id"]]))
     });
     json!({
         "counts": {
