@@ -44,7 +44,7 @@ programs() {
     # the compiler with what it calls; then the base that no Debian is without
     for name in cc gcc as ld ar ranlib \
         sh bash cat cmp cp cut date dirname env expr false grep head id kill ls mkdir mktemp mv nproc printf ps pwd rm sed \
-        seq setpriv sleep sort tail tee test timeout touch tr true uname uniq wc awk find xargs; do
+        seq setpriv sleep sort tail tee test timeout touch tr true uname uniq wc yes awk find xargs; do
         if path=$(type -P "$name"); then ln -s "$(readlink -f "$path")" "$dir/bin/$name"; fi
     done
     [[ -e $dir/bin/cc ]] || die "no C compiler here; on Debian: apt-get install gcc libc6-dev"
