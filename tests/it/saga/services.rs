@@ -53,7 +53,7 @@ fn without_its_service_a_step_runs_out_of_time_and_the_saga_is_compensated() {
     assert_eq!(shown.steps, ["undone", "parked", "open"]);
     // in a choreography nobody knows who is missing: the order is undone, and it is not known what became of the rest
     let run =
-        ["run", "--style", "choreography", "--participants", "external", "--order", "c-1", "--step-timeout", "1s"];
+        ["run", "--style", "choreography", "--participants", "external", "--order", "c-1", "--step-timeout", "4s"];
     let ended = saga(&place, &run).arguments(["-q"]).run();
     assert_eq!((ended.code(), ended.text().as_str()), (5, "c-1 PARKED\n"), "{ended:?}");
     assert_eq!(super::shown(&place, "c-1").steps, ["undone", "parked", "parked"]);
