@@ -151,7 +151,7 @@ impl Writer {
                 pieces.push(Box::new(Batch { writer: self.clone(), appends, outcome: None }));
             }
             let (large, small): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.rows() >= MANY);
-            let each = large.into_iter().map(|piece| vec![piece]);
+            let each = large.into_iter().map(|piece| vec![piece]); // behind the small ones: they wait for less
             for mut pieces in iter::once(small).chain(each).filter(|pieces| !pieces.is_empty()) {
                 let ended = self.transaction(&mut connection, &mut pieces);
                 for piece in pieces {

@@ -29,6 +29,16 @@ async fn busy(database: &Sqlite) -> (mpsc::Sender<()>, impl Future<Output = Resu
     (end, waiting)
 }
 
+/// Asks for all of it while the writer is busy, so that it is taken together; gives what became of it.
+async fn together<T>(database: &Sqlite, all: impl Future<Output = T>) -> T {
+    let (end, wait) = busy(database).await;
+    let mut all = Box::pin(all);
+    assert!(futures::poll!(&mut all).is_pending());
+    end.send(()).unwrap();
+    wait.await.unwrap();
+    all.await
+}
+
 fn insert(name: &'static str) -> impl FnOnce(&Connection) -> Result<(), StoreError> + Send {
     move |connection| {
         connection.execute("INSERT INTO checkpoints (name, position) VALUES (?1, 1)", [name]).unwrap();
@@ -46,14 +56,13 @@ fn given_up(connection: &Connection) -> Result<(), StoreError> {
 async fn one_that_fails_takes_nothing_of_the_others_away() {
     let place = Place::sqlite();
     let store = place.open().await;
-    let (end, wait) = busy(database(&store)).await;
     let fails = |connection: &Connection| {
         insert("fails")(connection)?;
         Err::<(), _>(StoreError::LeaseLost { name: "its own".into() })
     };
     let (first, failed, last) = (insert("first"), fails, insert("last"));
     let database = database(&store);
-    let mut all = Box::pin(async {
+    let all = async {
         tokio::join!(
             database.write(1, first, || ()),
             store.append("s", NoStream, events(1)),
@@ -61,12 +70,8 @@ async fn one_that_fails_takes_nothing_of_the_others_away() {
             store.append("s", Exact(7), events(1)),
             database.write(1, last, || ()),
         )
-    });
-    // all of them stand in the queue
-    assert!(futures::poll!(&mut all).is_pending());
-    end.send(()).unwrap();
-    wait.await.unwrap();
-    let (first, appended, failed, refused, last) = all.await;
+    };
+    let (first, appended, failed, refused, last) = together(database, all).await;
     assert_eq!((first.is_ok(), appended.is_ok(), last.is_ok()), (true, true, true));
     assert!(matches!(failed, Err(StoreError::LeaseLost { .. })), "{failed:?}");
     assert!(matches!(refused, Err(AppendError::Conflict { .. })), "{refused:?}");
@@ -81,18 +86,14 @@ async fn a_transaction_that_the_database_gives_up_is_nobodys() {
     let place = Place::sqlite();
     let store = place.open().await;
     let database = database(&store);
-    let (end, wait) = busy(database).await;
-    let mut all = Box::pin(async {
+    let all = async {
         tokio::join!(
             database.write(1, insert("first"), || panic!("not committed")),
             database.write(1, given_up, || ()),
             store.append("s", NoStream, events(1)),
         )
-    });
-    assert!(futures::poll!(&mut all).is_pending());
-    end.send(()).unwrap();
-    wait.await.unwrap();
-    let (first, failed, appended) = all.await;
+    };
+    let (first, failed, appended) = together(database, all).await;
     assert!(matches!(first, Err(StoreError::DiskFull { .. })), "{first:?}");
     assert!(matches!(failed, Err(StoreError::DiskFull { .. })), "{failed:?}");
     assert!(matches!(appended, Err(AppendError::Store(StoreError::DiskFull { .. }))), "{appended:?}");
@@ -109,19 +110,15 @@ async fn what_waits_together_is_one_transaction() {
     let store = place.open().await;
     let database = database(&store);
     let before = commits(&place);
-    let (end, wait) = busy(database).await;
-    let mut all = Box::pin(async {
+    let all = async {
         tokio::join!(
             database.write(1, insert("one"), || ()),
             store.append("s", NoStream, events(1)),
             database.write(1, insert("two"), || ()),
             store.append("t", NoStream, events(1)),
         )
-    });
-    assert!(futures::poll!(&mut all).is_pending());
-    end.send(()).unwrap();
-    wait.await.unwrap();
-    let (one, appended, two, also) = all.await;
+    };
+    let (one, appended, two, also) = together(database, all).await;
     assert_eq!((one.is_ok(), appended.is_ok(), two.is_ok(), also.is_ok()), (true, true, true, true));
     // what kept the writer busy has changed nothing
     assert_eq!(commits(&place) - before, 1);
@@ -133,20 +130,16 @@ async fn what_changes_many_rows_has_a_transaction_of_its_own() {
     let place = Place::sqlite();
     let store = place.open().await;
     let database = database(&store);
-    let (end, wait) = busy(database).await;
-    let mut all = Box::pin(async {
+    let all = async {
         tokio::join!(
             database.write(1, insert("first"), || ()),
             database.write(100, given_up, || panic!("not committed")),
             store.append("s", NoStream, events(100)),
             database.write(1, insert("last"), || ()),
         )
-    });
-    assert!(futures::poll!(&mut all).is_pending());
+    };
     let before = commits(&place);
-    end.send(()).unwrap();
-    wait.await.unwrap();
-    let (first, failed, appended, last) = all.await;
+    let (first, failed, appended, last) = together(database, all).await;
     assert_eq!((first.is_ok(), appended.is_ok(), last.is_ok()), (true, true, true));
     assert!(matches!(failed, Err(StoreError::DiskFull { .. })), "{failed:?}");
     assert_eq!(commits(&place) - before, 2, "the small ones together, and the appended events");

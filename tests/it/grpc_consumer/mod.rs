@@ -60,7 +60,7 @@ fn listed(place: &Place, arguments: &[&str]) -> Vec<Value> {
 }
 
 /// Orders that one search finds.
-const MOST: &str = "10000";
+const MOST: usize = 10_000;
 
 /// What the program says, in the script's words.
 fn told(place: &Place) -> Value {
@@ -72,11 +72,9 @@ fn told(place: &Place) -> Value {
     // every document has its status as a word, and its product
     let products = || stats["products"].as_array().expect("rows").iter().filter_map(|row| row["product_id"].as_str());
     let found = ["awaited", "created", "paid", "shipped", "cancelled"].iter().flat_map(|status| {
-        let all = listed(place, &["search", status, "-n", MOST]);
-        if all.len().to_string() != MOST {
-            return all;
-        }
-        products().flat_map(|product| listed(place, &["search", status, product, "-n", MOST])).collect()
+        let search = |words: &[&str]| listed(place, &[&["search", "-n", &MOST.to_string()], words].concat());
+        let all = search(&[status]);
+        if all.len() < MOST { all } else { products().flat_map(|product| search(&[status, product])).collect() }
     });
     let documents = found.map(|found| {
         let order = found["order_id"].as_str().expect("an order").to_owned();
