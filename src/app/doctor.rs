@@ -1,12 +1,11 @@
 //! What is wrong with a broker, seen from this machine: layer by layer, from the name to what the user may do.
 //!
 //! ```text
-//! name --> port --> encryption --> versions --> login --> cluster --> advertised, topics, coordinator, authorisation
+//! name --> port --> encryption --> versions --> login --> cluster --> advertised, topics, coordinator, authorisation, clock
 //! store
 //! ```
 //!
-//! A layer that is broken hides those behind it: they are not reached. Nothing is changed on the broker. The clocks are not
-//! compared, because the protocol tells nobody the broker's time without writing a record.
+//! A layer that is broken hides those behind it: they are not reached. Nothing is changed on the broker.
 
 mod door;
 mod inside;
@@ -44,6 +43,8 @@ pub enum Layer {
     Coordinator,
     /// The user may read and write.
     Authorisation,
+    /// The cluster's clock and this machine's tell the same time.
+    Clock,
     /// The store opens, and can be written.
     Store,
 }
@@ -61,6 +62,7 @@ impl Layer {
             Layer::Topics => "topics",
             Layer::Coordinator => "coordinator",
             Layer::Authorisation => "authorisation",
+            Layer::Clock => "clock",
             Layer::Store => "store",
         }
     }

@@ -40,6 +40,7 @@ pub const LESSONS: &[Lesson] = &[
     lessons::es::LESSON,
     lessons::outbox::LESSON,
     lessons::inbox::LESSON,
+    lessons::dlt::LESSON,
     lessons::saga::LESSON,
     lessons::cqrs::LESSON,
     lessons::grpc::LESSON,

@@ -21,9 +21,8 @@ use crate::app::{
 /// Find out what is wrong with a broker, from this machine, and what to try
 ///
 /// Looks at one layer after the other: name, port, TLS or plain text, versions, SASL, the cluster; then at the address that
-/// each broker advertises, at leaders, the groups' coordinator, what the user may do; and at the store. What stands behind
-/// a broken layer is not reached. Nothing is changed on the broker, and no topic is made. The clocks are not compared:
-/// Kafka tells its time to nobody who only reads.
+/// each broker advertises, at leaders, the groups' coordinator, what the user may do, the clocks; and at the store. What
+/// stands behind a broken layer is not reached. Nothing is changed on the broker, and no topic is made.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each check ends within connect_timeout (5 s; -X connect_timeout=1s). A store that is there is opened as every command
@@ -158,6 +157,11 @@ fn advice(problem: &Problem) -> String {
         Problem::NothingAllowed(_) => "have the user allowed READ and WRITE (kafka-acls.sh --add --allow-principal \
                                        User:NAME --operation Read --operation Write --topic NAME)"
             .to_owned(),
+        Problem::Clock { .. } => {
+            "set both by NTP (`timedatectl` tells of this machine's). Records have the time of whoever \
+                                  produces them: where to begin (-o @-1h), retention and lag in time go by it"
+                .to_owned()
+        }
         Problem::Broker { layer: Layer::Coordinator, .. } => {
             "is the user allowed DESCRIBE on groups? Are the brokers up that hold __consumer_offsets (`kafkalab topics \
              describe __consumer_offsets`)?"

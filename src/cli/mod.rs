@@ -45,7 +45,7 @@ mod words;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, error::ContextKind};
 use color_eyre::Result;
 
 use self::{exit::Exit, session::Session, terminal::Terminal};
@@ -143,9 +143,14 @@ pub fn main() -> ExitCode {
     shell::complete(&command);
     let cli = match command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            let hint = slips::hint(&error, &arguments, &Cli::command());
+            if hint.is_some() {
+                // "to pass '-C' as a value": there is better advice
+                error.remove(ContextKind::Suggested);
+            }
             exit::print_usage(&error);
-            if let Some(hint) = slips::hint(&error, &arguments, &Cli::command()) {
+            if let Some(hint) = hint {
                 Terminal::detect(false, false).hint(&hint);
             }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE.0));

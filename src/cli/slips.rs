@@ -36,6 +36,19 @@ pub fn bare(text: &str) -> Option<&str> {
     (bare != text && !bare.is_empty()).then_some(bare)
 }
 
+/// kcat's modes, which are commands here.
+const MODES_OF_KCAT: [(&str, &str); 3] = [("-P", "produce"), ("-C", "consume"), ("-L", "topics list")];
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,%+@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// What to type instead, where clap knows no better. `arguments` are those behind the program's name.
 pub fn hint(error: &clap::Error, arguments: &[String], program: &Command) -> Option<String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
@@ -47,7 +60,10 @@ pub fn hint(error: &clap::Error, arguments: &[String], program: &Command) -> Opt
             typed.wrong_order().or_else(|| typed.part_alone()).or_else(example)
         }
         ErrorKind::UnknownArgument => match error.get(ContextKind::InvalidArg) {
-            Some(ContextValue::String(argument)) => typed.unknown(argument),
+            Some(ContextValue::String(argument)) => typed
+                .mode(argument, arguments)
+                .or_else(|| typed.flag_of_a_part(argument, arguments))
+                .or_else(|| typed.unknown(argument)),
             _ => None,
         },
         ErrorKind::MissingRequiredArgument => typed.example(),
@@ -100,6 +116,30 @@ impl<'a> Typed<'a> {
         let typed: Vec<String> =
             whole.take(2).map(|command| format!("kafkalab {} {}", command.get_name(), self.rest.join(" "))).collect();
         (!typed.is_empty()).then(|| typed.join(", or "))
+    }
+
+    /// `kafkalab -C -t orders`: kcat chooses by a flag what is a command here.
+    fn mode(&self, flag: &str, arguments: &[String]) -> Option<String> {
+        let (_, command) = MODES_OF_KCAT.iter().find(|(mode, _)| *mode == flag)?;
+        // those that only look take nothing of the rest
+        let rest = arguments.iter().filter(|word| *word != flag && Some(&word.as_str()) != self.path.first());
+        let words: Vec<String> =
+            if command.contains(' ') { Vec::new() } else { rest.map(|word| quoted(word)).collect() };
+        Some(format!(
+            "kcat's {flag} is a command here: kafkalab {}",
+            [&[(*command).to_owned()], &words[..]].concat().join(" ")
+        ))
+    }
+
+    /// `kafkalab saga --fail-at 2`: a flag that one or two parts of the command have.
+    fn flag_of_a_part(&self, flag: &str, arguments: &[String]) -> Option<String> {
+        let name = flag.strip_prefix("--")?;
+        let behind = arguments.iter().filter(|word| !self.path.contains(&word.as_str())).map(|word| quoted(word));
+        let behind = behind.collect::<Vec<_>>().join(" ");
+        let has_it = |part: &&Command| part.get_arguments().any(|argument| argument.get_long() == Some(name));
+        let parts: Vec<&str> = self.command.get_subcommands().filter(has_it).map(Command::get_name).collect();
+        let typed = || parts.iter().map(|part| self.with(&[part, &behind])).collect::<Vec<_>>().join(", or ");
+        (!self.path.is_empty() && (1..=2).contains(&parts.len())).then(typed)
     }
 
     /// A word or a flag that has no place here.

@@ -1,17 +1,22 @@
 //! What is asked of a broker to find out what is wrong with it. Nothing here changes anything on it.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use kafka_protocol::messages::MetadataRequest;
+use kafka_protocol::messages::{
+    DescribeQuorumRequest, DescribeQuorumResponse, MetadataRequest, describe_quorum_request,
+};
 
 use super::{
-    cluster::{Cluster, topic_text},
+    cluster::{Cluster, topic_name, topic_text},
     connection::{Address, ConnectOptions, Connection, Stage},
     coordinator::Coordinated,
-    error::{Error, Result},
+    error::{Error, Result, check},
     wire::{
-        AddPartitionsToTxn, Api, ConsumerGroupHeartbeat, FetchById, FetchByName, FindCoordinator, ListOffsets,
-        Metadata, Produce,
+        AddPartitionsToTxn, Api, ConsumerGroupHeartbeat, DescribeQuorum, FetchById, FetchByName, FindCoordinator,
+        ListOffsets, Metadata, Produce,
     },
 };
 
@@ -94,6 +99,32 @@ impl Cluster {
         Ok(allowed)
     }
 
+    /// By how many milliseconds the clock of the cluster's controller is ahead of this machine's (behind it: below 0); 0 is
+    /// as near as one can tell. Of the metadata's replicas the leader is told with its current time (KIP-836), so this
+    /// writes nothing. `None` where nobody tells: with ZooKeeper, before 3.3, or to who may not describe the cluster.
+    ///
+    /// # Errors
+    /// What a broker refuses for another reason, and those of the connection.
+    pub async fn clock_ahead(&self) -> Result<Option<i64>> {
+        /// Cluster authorisation failed.
+        const NOT_ALLOWED: i16 = 31;
+        if self.any().await?.version::<DescribeQuorum>().is_none() {
+            return Ok(None);
+        }
+        let partition = describe_quorum_request::PartitionData::default();
+        let topic = describe_quorum_request::TopicData::default().with_topic_name(topic_name("__cluster_metadata"));
+        let request = DescribeQuorumRequest::default().with_topics(vec![topic.with_partitions(vec![partition])]);
+        let before = now_ms();
+        let response = self.request::<DescribeQuorum>(request).await?;
+        let after = now_ms();
+        if response.error_code == NOT_ALLOWED {
+            return Ok(None);
+        }
+        check(|| "describing the quorum of controllers".to_owned(), response.error_code)?;
+        // it was read somewhere between the question and the answer
+        Ok(leaders_time(&response).map(|told| told - told.clamp(before, after.max(before))))
+    }
+
     /// The broker that coordinates the group of this name, whether there is one or not. On Apache Kafka the question makes
     /// the topic `__consumer_offsets` where it is not there yet.
     ///
@@ -102,4 +133,16 @@ impl Cluster {
     pub async fn group_coordinator(&self, group: &str) -> Result<i32> {
         self.coordinator(Coordinated::Group, group).await
     }
+}
+
+/// The current time of the metadata's leader, which is the active controller, in milliseconds since 1970.
+fn leaders_time(response: &DescribeQuorumResponse) -> Option<i64> {
+    let partition = response.topics.first()?.partitions.first()?;
+    let leader = partition.current_voters.iter().find(|voter| voter.replica_id == partition.leader_id)?;
+    // -1 stands for "not known"
+    Some(leader.last_caught_up_timestamp).filter(|&time| time > 0)
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -91,6 +91,8 @@ apis! {
     CreatePartitions = CreatePartitionsRequest -> CreatePartitionsResponse, 0..=3, flexible from 2;
     DeleteRecords = DeleteRecordsRequest -> DeleteRecordsResponse, 0..=2, flexible from 2;
     DescribeConfigs = DescribeConfigsRequest -> DescribeConfigsResponse, 1..=4, flexible from 4;
+    /// From version 1 on it tells times (KIP-836).
+    DescribeQuorum = DescribeQuorumRequest -> DescribeQuorumResponse, 1..=2, flexible from 0;
     IncrementalAlterConfigs = IncrementalAlterConfigsRequest -> IncrementalAlterConfigsResponse, 0..=1, flexible from 1;
 }
 

@@ -36,4 +36,5 @@ mod roundtrip;
 mod saga;
 mod topics;
 mod topics_made;
+mod transcript;
 mod wire;

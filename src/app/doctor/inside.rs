@@ -1,4 +1,4 @@
-//! The cluster behind the door: advertised addresses, topics, the coordinator, what the user may do.
+//! The cluster behind the door: advertised addresses, topics, the coordinator, what the user may do, what time it is there.
 
 use std::time::Duration;
 
@@ -11,12 +11,15 @@ use crate::{
     kafka::{Address, Allowed, Cluster, Error},
 };
 
-pub(super) const LAYERS: [Layer; 4] = [Layer::Advertised, Layer::Topics, Layer::Coordinator, Layer::Authorisation];
+pub(super) const LAYERS: [Layer; 5] =
+    [Layer::Advertised, Layer::Topics, Layer::Coordinator, Layer::Authorisation, Layer::Clock];
 
 /// Brokers that are looked at together.
 const AT_ONCE: usize = 8;
 /// Any name: a coordinator is found for groups that do not exist, too.
 const GROUP: &str = "kafkalab-doctor";
+/// Clocks that are set by NTP differ by milliseconds; from here on `-o @-1m` and the ages in tables mislead.
+const CLOCKS_DIFFER_MS: i64 = 10_000;
 
 pub(super) async fn examine(given: &Address, cluster: &Cluster, checks: &mut Checks) {
     let brokers = cluster.brokers();
@@ -36,6 +39,7 @@ pub(super) async fn examine(given: &Address, cluster: &Cluster, checks: &mut Che
     checks.add(Layer::Topics, "", within(limit, leaders(cluster)).await);
     checks.add(Layer::Coordinator, "", within(limit, coordinator(cluster)).await);
     checks.add(Layer::Authorisation, "", within(limit, allowed(cluster)).await);
+    checks.add(Layer::Clock, "", within(limit, clock(cluster)).await);
 }
 
 async fn within(limit: Duration, check: impl Future<Output = Result<String, Problem>>) -> Result<String, Problem> {
@@ -111,6 +115,21 @@ async fn allowed(cluster: &Cluster) -> Result<String, Problem> {
         }
         _ => Ok(format!("of {all} it may read {read} and write {write}")),
     }
+}
+
+async fn clock(cluster: &Cluster) -> Result<String, Problem> {
+    match cluster.clock_ahead().await.map_err(|error| Problem::of(Layer::Clock, &error))? {
+        None => Ok("this broker does not tell".to_owned()),
+        Some(0) => Ok("the controller's and this machine's tell the same time".to_owned()),
+        Some(ahead_ms) if ahead_ms.abs() >= CLOCKS_DIFFER_MS => Err(Problem::Clock { ahead_ms }),
+        Some(ahead_ms) => Ok(format!("the controller's is {}", apart(ahead_ms))),
+    }
+}
+
+/// How far a clock is from this machine's.
+pub(super) fn apart(ahead_ms: i64) -> String {
+    let seconds = ahead_ms.unsigned_abs() as f64 / 1000.0;
+    format!("{seconds:.1} s {} this machine's", if ahead_ms < 0 { "behind" } else { "ahead of" })
 }
 
 /// The first few of many.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Layer;
+use super::{Layer, inside::apart};
 use crate::{
     kafka::{Address, Denied, Error},
     store::StoreError,
@@ -41,6 +41,9 @@ pub enum Problem {
 
     #[error("of the topics that this user sees it may neither read nor write one ({0})")]
     NothingAllowed(String),
+
+    #[error("the controller's is {}", apart(*.ahead_ms))]
+    Clock { ahead_ms: i64 },
 
     #[error("{error}")]
     Broker { layer: Layer, error: Error },

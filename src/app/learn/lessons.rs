@@ -1,6 +1,7 @@
 //! The lessons, a file each.
 
 pub(super) mod cqrs;
+pub(super) mod dlt;
 pub(super) mod es;
 pub(super) mod group;
 pub(super) mod grpc;

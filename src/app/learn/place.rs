@@ -13,6 +13,8 @@ use crate::{
 pub struct Seen {
     pub partition: i32,
     pub key: Option<String>,
+    /// The id of a CloudEvent: a repeat has the same one.
+    pub id: Option<String>,
 }
 
 /// A broker and a store.
@@ -43,8 +45,10 @@ impl Place {
             let Fetched::Records(mut chunk) = fetched else { continue };
             let partition = chunk.partition.partition;
             while let Some(record) = chunk.records.next().map_err(said)? {
-                let key = record.key.map(|key| String::from_utf8_lossy(key).into_owned());
-                seen.push(Seen { partition, key });
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let id =
+                    record.headers.iter().find(|(name, _)| *name == b"ce_id").and_then(|(_, value)| value.map(text));
+                seen.push(Seen { partition, key: record.key.map(text), id });
             }
         }
         Ok(seen)

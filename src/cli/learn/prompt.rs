@@ -29,6 +29,7 @@ pub async fn run(lesson: &'static Lesson, progress: &mut Progress, session: &Ses
     let place = Place { cluster: session.connect_to(&broker.address.to_string()).await?, store };
     stdout::write(page(lesson, session).as_bytes())?;
     session.say(&format!("(check, hint, text, quit; a broker runs on {})", broker.address));
+    let mut told = String::new();
     let exit = loop {
         let line = tokio::select! {
             line = next_line(session) => line?,
@@ -54,7 +55,10 @@ pub async fn run(lesson: &'static Lesson, progress: &mut Progress, session: &Ses
                     if lesson.commands.last().is_none_or(|last| *last == command) {
                         break finish(lesson, &seen, progress, session)?;
                     }
-                    session.say(&format!("(done: {seen}; `check` ends the lesson)"));
+                    if seen != told {
+                        session.say(&format!("(done: {seen}; `check` ends the lesson)"));
+                        told = seen;
+                    }
                 }
             }
         }

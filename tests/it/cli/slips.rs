@@ -38,6 +38,19 @@ fn words_in_the_wrong_order() {
     slip(&["produce"], "hint: kafkalab produce TOPIC, or kafkalab produce --sample 10 for ten order events");
 }
 
+#[test]
+fn words_of_kcat_and_flags_of_a_part() {
+    let kcat = |mode: &str| format!("hint: kcat's {mode} is a command here: kafkalab ");
+    slip(&["-C", "-t", "orders", "-e"], &(kcat("-C") + "consume -t orders -e"));
+    slip(&["consume", "-C", "-t", "orders", "-f", "%k %v\\n"], &(kcat("-C") + "consume -t orders -f '%k %v\\n'"));
+    slip(&["-b", "localhost:9092", "-P", "-t", "orders"], &(kcat("-P") + "produce -b localhost:9092 -t orders"));
+    slip(&["-b", "localhost:9092", "-L"], &(kcat("-L") + "topics list"));
+    let ended = kafkalab(["consume", "-C", "-t", "orders"]).run();
+    assert!(!ended.stderr.contains("as a value"), "{ended:?}");
+    slip(&["saga", "--fail-at", "2"], "hint: kafkalab saga run --fail-at 2");
+    slip(&["outbox", "--once"], "hint: kafkalab outbox relay --once, or kafkalab outbox consume --once");
+}
+
 /// What is missing, or has no place there, is answered by an example of the command's own help: the one that is nearest.
 #[test]
 fn words_that_are_missing_or_too_many() {

@@ -1,105 +1,42 @@
-//! The demonstration, as it is kept in `transcript.txt`; `KAFKALAB_BLESS=1` writes it anew.
+//! The demonstration, as it is kept in `transcript.txt`, and the reports beside it; `KAFKALAB_BLESS=1` writes them anew.
 
 use std::path::Path;
-
-use serde_json::Value;
 
 use super::read_on;
 use crate::{
     cli::screen::without_styles,
-    es::{
-        Place,
-        transcript::{nobody_listens, uuid_in},
-    },
-    harness::kafkalab,
+    es::Place,
     process::{on_terminal, start_on_terminal},
+    transcript::Transcript,
 };
 
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/cqrs/transcript.txt");
-
-/// Ids by the order in which they come; places without their numbers, those that are told in a row in one order.
-fn normal(text: &str, prefix: &str) -> String {
-    let (mut ids, mut lines, mut row): (Vec<String>, Vec<String>, usize) = (Vec::new(), Vec::new(), 0);
-    for line in text.lines() {
-        let mut line = line.replace(prefix, "");
-        while let Some(at) = uuid_in(&line) {
-            let id = line[at..at + 36].to_owned();
-            let number = ids.iter().position(|known| *known == id).unwrap_or_else(|| {
-                ids.push(id);
-                ids.len() - 1
-            });
-            line.replace_range(at..at + 36, &format!("ORDER-{}", number + 1));
-        }
-        row = if line.starts_with("  published") { row + 1 } else { 0 };
-        if row > 0 {
-            let (what, place) = line.split_once('[').expect("a place");
-            assert!(place.split_once("] offset ").is_some_and(|(partition, offset)| {
-                partition.parse::<i32>().is_ok() && offset.parse::<i64>().is_ok()
-            }));
-            line = format!("{what}[P] offset N");
-        }
-        if line.starts_with("  killed") {
-            line = line.chars().map(|c| if c.is_ascii_digit() { 'N' } else { c }).collect::<String>();
-            line = line.replace("record in", "records in");
-        }
-        lines.push(line);
-        let begin = lines.len() - row;
-        lines[begin..].sort();
-    }
-    lines.join("\n") + "\n"
-}
-
-fn kept() -> String {
-    std::fs::read_to_string(KEPT).unwrap_or_default()
-}
+const TRANSCRIPT: Transcript = Transcript { name: "cqrs", unordered: &["published"] };
 
 #[test]
 fn it_is_as_it_is_kept() {
     let place = Place::new("transcript");
-    let ended = place.cqrs(&[]).run().ok();
-    let found = normal(&ended.text(), &place.prefix);
-    if std::env::var_os("KAFKALAB_BLESS").is_some() {
-        std::fs::write(Path::new(KEPT), &found).expect("writing the transcript");
-    }
-    assert_eq!(found, kept(), "KAFKALAB_BLESS=1 keeps what is now");
+    TRANSCRIPT.holds(&place, &place.cqrs(&[]).run().ok());
 }
 
 #[test]
 fn with_nothing_named_it_hosts_a_broker_and_leaves_nothing_behind() {
-    nobody_listens();
-    let folder = crate::bytes::files::Folder::new("self-contained");
-    let temporary = folder.0.to_str().expect("a path");
-    let bare = |arguments: &[&str]| {
-        let program = kafkalab(["cqrs"]).arguments(arguments).env_remove("KAFKALAB_BROKERS").in_folder(&folder.0);
-        program.env("TMPDIR", temporary).env("HOME", temporary).env("USER", "tester")
-    };
-    assert_eq!(normal(&bare(&[]).run().ok().text(), "no prefix"), kept());
-    let ended = bare(&["--quiet"]).run().ok();
-    assert_eq!((ended.text(), ended.stderr), ("done\n".to_owned(), String::new()));
-    let left: Vec<_> = std::fs::read_dir(&folder.0).expect("the folder").collect();
-    assert!(left.is_empty(), "{left:?}");
+    TRANSCRIPT.stands_alone();
 }
 
 #[test]
 fn json_lines_tell_the_same() {
     let place = Place::new("transcript-json");
-    let json = place.cqrs(&["--json"]).run().ok().text();
-    let steps: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let mut told: Vec<&str> = Vec::new();
-    let kept = kept();
-    for line in kept.lines().filter(|line| !line.is_empty()) {
-        told.push(match line.split_whitespace().next().unwrap_or_default() {
-            "|" if told.last() == Some(&"lesson") => continue,
-            "|" => "lesson",
-            "write" => "written",
-            "by" => "published",
-            "killed" => "died",
-            word @ ("refused" | "published" | "read" | "known" | "users" | "revenue" | "rebuilt") => word,
-            word if word.ends_with('.') => "part",
-            _ => panic!("{line}"),
-        });
-    }
-    assert_eq!(steps.iter().map(|step| step["step"].as_str().unwrap_or_default()).collect::<Vec<_>>(), told);
+    TRANSCRIPT.steps(&place.cqrs(&["--json"]).run().ok().text(), |word| match word {
+        "write" => Some("written"),
+        "by" => Some("published"),
+        "killed" => Some("died"),
+        word => Some(word),
+    });
+}
+
+#[test]
+fn on_narrow_terminals_lessons_are_wrapped_and_facts_are_the_same() {
+    TRANSCRIPT.is_wrapped(|place| place.cqrs(&[]));
 }
 
 /// The page of the read side, whose times are those of the run.
@@ -116,7 +53,7 @@ fn page(text: &str) -> String {
 }
 
 fn assert_kept(name: &str, found: &str) {
-    let path = Path::new(KEPT).with_file_name(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/cqrs").join(name);
     if std::env::var_os("KAFKALAB_BLESS").is_some() {
         std::fs::write(&path, found).expect("writing a report");
     }

@@ -54,6 +54,11 @@ impl Said {
         checks.filter(|check| check["outcome"] == outcome).map(|check| check["check"].as_str().unwrap()).collect()
     }
 
+    fn says(&self, check: &str) -> &str {
+        let mut checks = self.0["checks"].as_array().expect("checks").iter();
+        checks.find(|found| found["check"] == check).expect(check)["says"].as_str().expect("words")
+    }
+
     /// Only this is wrong, in these words, and there is something to try; this many checks are not reached.
     #[track_caller]
     fn only(&self, layer: &str, words: &str, tries: &str, not_reached: usize) {
@@ -94,7 +99,7 @@ fn nobody() -> impl FnMut(usize, &[u8]) -> Reply {
 fn all_is_well_at_the_broker_under_test() {
     let said = said(doctor(brokers(), &[]), 0);
     assert_eq!((said.that_are("wrong"), said.that_are("not_reached")), (vec![], vec![]), "{}", said.0);
-    assert_eq!(said.that_are("ok").len(), 11, "{}", said.0);
+    assert_eq!(said.that_are("ok").len(), 12, "{}", said.0);
 }
 
 #[test]
@@ -102,13 +107,13 @@ fn a_port_where_nothing_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     drop(listener);
-    said(doctor(&address, &[]), 1).only("port", "nothing listens at", "`kafkalab broker` starts one", 8);
+    said(doctor(&address, &[]), 1).only("port", "nothing listens at", "`kafkalab broker` starts one", 9);
 }
 
 #[test]
 fn a_host_that_nobody_knows() {
-    said(doctor("kafka.invalid:9092", &[]), 1).only("name", "no address for the name \"kafka.invalid\"", "DNS", 9);
-    said(doctor("kafka-of-compose:9092", &[]), 1).only("name", "\"kafka-of-compose\"", "name of a container", 9);
+    said(doctor("kafka.invalid:9092", &[]), 1).only("name", "no address for the name \"kafka.invalid\"", "DNS", 10);
+    said(doctor("kafka-of-compose:9092", &[]), 1).only("name", "\"kafka-of-compose\"", "name of a container", 10);
 }
 
 #[test]
@@ -120,12 +125,12 @@ fn tls_at_a_plain_listener_and_plain_text_at_one_with_tls() {
         stream.read_to_end(&mut Vec::new()).map(|_| ())
     });
     let tls = ["tls.enabled=true", "tls.insecure_skip_verify=true"];
-    said(doctor(&plain, &tls), 1).only("encryption", "it does not speak TLS", "the port of a TLS listener?", 7);
-    said(doctor(brokers(), &tls), 1).only("encryption", "", "the port of a TLS listener?", 7);
+    said(doctor(&plain, &tls), 1).only("encryption", "it does not speak TLS", "the port of a TLS listener?", 8);
+    said(doctor(brokers(), &tls), 1).only("encryption", "", "the port of a TLS listener?", 8);
 
     let (chain, key) = Authority::new("lab").issue(Certificate::Server(&["127.0.0.1"]));
     let speaks = tls_server(&chain, &key);
-    said(doctor(&speaks, &[]), 1).only("encryption", "it speaks TLS", "-X tls.enabled=true", 7);
+    said(doctor(&speaks, &[]), 1).only("encryption", "it speaks TLS", "-X tls.enabled=true", 8);
 }
 
 #[test]
@@ -133,12 +138,12 @@ fn certificates_that_are_not_believed() {
     let folder = Folder::new("doctor-tls");
     let (lab, ca) = authority(&folder);
     let (chain, key) = lab.issue(Certificate::Expired);
-    said(doctor(&tls_server(&chain, &key), &[&ca]), 1).only("encryption", "has expired", "renews it", 7);
+    said(doctor(&tls_server(&chain, &key), &[&ca]), 1).only("encryption", "has expired", "renews it", 8);
     let (chain, key) = lab.issue(Certificate::Server(&["kafka.example"]));
     let names = "is not for \"127.0.0.1\"; it names kafka.example";
-    said(doctor(&tls_server(&chain, &key), &[&ca]), 1).only("encryption", names, "a name that the certificate has", 7);
+    said(doctor(&tls_server(&chain, &key), &[&ca]), 1).only("encryption", names, "a name that the certificate has", 8);
     let (chain, key) = Authority::new("stranger").issue(Certificate::Server(&["127.0.0.1"]));
-    said(doctor(&tls_server(&chain, &key), &[&ca]), 1).only("encryption", "by nobody who is trusted", "tls.ca=FILE", 7);
+    said(doctor(&tls_server(&chain, &key), &[&ca]), 1).only("encryption", "by nobody who is trusted", "tls.ca=FILE", 8);
 }
 
 #[test]
@@ -151,11 +156,11 @@ fn a_wrong_password_and_a_user_who_is_asked_for_and_not_given() {
         "login",
         "refused the user or the password (PLAIN)",
         "`kafkalab config show`",
-        5,
+        6,
     );
 
     let asks = broker_that_says(Told::Nothing, "SCRAM-SHA-512", || |_, _: &[u8]| Reply::Refuses("which?".to_owned()));
-    said(doctor(&asks, &[]), 1).only("login", "(SASL, by SCRAM-SHA-512)", "set sasl.mechanism", 5);
+    said(doctor(&asks, &[]), 1).only("login", "(SASL, by SCRAM-SHA-512)", "set sasl.mechanism", 6);
 }
 
 #[test]
@@ -165,14 +170,24 @@ fn an_advertised_listener_that_cannot_be_reached() {
     let said_there = said(doctor(&elsewhere, &[]), 1);
     let words = "broker 1 advertises kafka-of-compose:29092: this machine knows no address for the name";
     let tries = "advertised.listeners of broker 1 (Docker: KAFKA_ADVERTISED_LISTENERS)";
-    said_there.only("advertised", words, tries, 3);
-    said_there.only("advertised", words, &format!("such as {elsewhere}"), 3);
+    said_there.only("advertised", words, tries, 4);
+    said_there.only("advertised", words, &format!("such as {elsewhere}"), 4);
 
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let dead = listener.local_addr().expect("an address").port();
     drop(listener);
     let dead = broker_that_says(Told::At("127.0.0.1", dead), "PLAIN", nobody);
-    said(doctor(&dead, &[]), 1).only("advertised", "nothing listens at 127.0.0.1:", tries, 3);
+    said(doctor(&dead, &[]), 1).only("advertised", "nothing listens at 127.0.0.1:", tries, 4);
+}
+
+#[test]
+fn a_clock_that_is_wrong() {
+    let at = |ahead_ms| doctor(&broker_that_says(Told::Clock(ahead_ms), "PLAIN", nobody), &[]);
+    said(at(3_600_000), 1).only("clock", "s ahead of this machine's", "NTP", 0);
+    said(at(-60_000), 1).only("clock", "s behind this machine's", "NTP", 0);
+    let near = said(at(5_000), 0);
+    assert!(near.says("clock").contains("s ahead of"), "{}", near.0);
+    assert_eq!(said(at(0), 0).says("clock"), "the controller's and this machine's tell the same time");
 }
 
 #[test]
@@ -186,14 +201,14 @@ fn a_server_that_is_no_kafka_and_one_that_says_nothing() {
         "versions",
         "it speaks HTTP in place of a first answer",
         "the port of a Kafka listener?",
-        6,
+        7,
     );
     let silent = listen(|_stream| {
         loop {
             thread::park();
         }
     });
-    said(doctor(&silent, &[]), 1).only("versions", "no answer within 2 s", "the port of a Kafka listener?", 6);
+    said(doctor(&silent, &[]), 1).only("versions", "no answer within 2 s", "the port of a Kafka listener?", 7);
 }
 
 #[test]
@@ -252,7 +267,8 @@ fn the_page_says_it_in_words() {
     let dead = listener.local_addr().expect("an address").to_string();
     drop(listener);
     let ended = kafkalab(["doctor", "-b", &dead, "--store", "sqlite:/dev/null/store.db"]).run();
-    let rest = ["encryption", "versions", "login", "cluster", "advertised", "topics", "coordinator", "authorisation"];
+    let rest =
+        ["encryption", "versions", "login", "cluster", "advertised", "topics", "coordinator", "authorisation", "clock"];
     let rest: String = rest.iter().map(|layer| format!("not reached  {layer}\n")).collect();
     let page = format!(
         "ok           name           {dead}: an IP address, no name\n\
@@ -277,9 +293,8 @@ fn the_doctor_makes_no_topic() {
     need_kafka();
     let node = crate::cluster::Kafka::with_listeners(&[], &[]);
     let said = said(doctor(&node.brokers, &[]), 0);
-    let checks = said.0["checks"].as_array().unwrap();
-    let coordinator = checks.iter().find(|check| check["check"] == "coordinator").unwrap();
-    assert!(coordinator["says"].as_str().unwrap().contains("not asked"), "{coordinator}");
+    assert!(said.says("coordinator").contains("not asked"), "{}", said.0);
+    assert_eq!(said.says("clock"), "the controller's and this machine's tell the same time");
     let listed = crate::harness::program("kcat", ["-b", &node.brokers, "-L", "-J"]).run().ok();
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(listed["topics"].as_array().map(Vec::len), Some(0), "{listed}");
@@ -295,13 +310,13 @@ fn guarded_doors_of_apache_kafka() {
     let scram = ["sasl.mechanism=SCRAM-SHA-256", "sasl.username=ada"];
     assert!(at(Listener::Password, &[&[&*ca], &scram[..]].concat(), 0).that_are("wrong").is_empty());
     assert!(at(Listener::Tls, &[&ca], 0).that_are("wrong").is_empty());
-    at(Listener::Password, &[&ca], 1).only("login", "by PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "set sasl.mechanism", 5);
-    at(Listener::Tls, &[], 1).only("encryption", "it speaks TLS", "tls.enabled=true", 7);
-    at(Listener::Expired, &[&ca], 1).only("encryption", "has expired", "renews it", 7);
-    at(Listener::Elsewhere, &[&ca], 1).only("encryption", "it names kafka.example", "", 7);
-    at(Listener::Mutual, &[&ca], 1).only("versions", "asks for a client certificate", "tls.cert=FILE", 6);
+    at(Listener::Password, &[&ca], 1).only("login", "by PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", "set sasl.mechanism", 6);
+    at(Listener::Tls, &[], 1).only("encryption", "it speaks TLS", "tls.enabled=true", 8);
+    at(Listener::Expired, &[&ca], 1).only("encryption", "has expired", "renews it", 8);
+    at(Listener::Elsewhere, &[&ca], 1).only("encryption", "it names kafka.example", "", 8);
+    at(Listener::Mutual, &[&ca], 1).only("versions", "asks for a client certificate", "tls.cert=FILE", 7);
     let wrong = doctor(&door.address(Listener::Password), &[&[&*ca], &scram[..]].concat());
-    said(wrong.env("KAFKALAB_SASL_PASSWORD", "wrong"), 1).only("login", "refused the user or the password", "", 5);
+    said(wrong.env("KAFKALAB_SASL_PASSWORD", "wrong"), 1).only("login", "refused the user or the password", "", 6);
 }
 
 #[test]
@@ -311,8 +326,6 @@ fn a_group_that_has_committed_shows_who_coordinates_it() {
     kcat(["-P", "-t", &topic]).stdin("x\n").run().ok();
     kafkalab(["consume", &topic, "-g", &topic, "-o", "beginning", "-c", "1"]).run().ok();
     let said = said(doctor(brokers(), &[]), 0);
-    let checks = said.0["checks"].as_array().unwrap();
-    let says = |name: &str| checks.iter().find(|check| check["check"] == name).unwrap()["says"].as_str().unwrap();
-    assert!(says("coordinator").contains("answers for a group"), "{}", said.0);
-    assert!(!says("topics").contains("none yet"), "{}", said.0);
+    assert!(said.says("coordinator").contains("answers for a group"), "{}", said.0);
+    assert!(!said.says("topics").contains("none yet"), "{}", said.0);
 }

@@ -5,13 +5,16 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, RequestHeader, ResponseHeader,
-        SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeResponse, api_versions_response::ApiVersion,
+        ApiKey, ApiVersionsResponse, BrokerId, DescribeQuorumResponse, MetadataResponse, RequestHeader, ResponseHeader,
+        SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeResponse, TopicName,
+        api_versions_response::ApiVersion,
+        describe_quorum_response::{PartitionData, ReplicaState, TopicData},
         metadata_response::MetadataResponseBroker,
     },
     protocol::{Decodable, Encodable, StrBytes},
@@ -60,6 +63,8 @@ pub enum Told {
     At(&'static str, u16),
     /// It hangs up: nobody has said who they are.
     Nothing,
+    /// Its own port, and a controller whose clock is ahead by so many milliseconds.
+    Clock(i64),
 }
 
 /// The same, and it says where it is as `told` has it.
@@ -82,10 +87,16 @@ where
             match api {
                 ApiKey::ApiVersions => encode(&versions(), version, &mut reply),
                 ApiKey::Metadata => match told {
-                    Told::ItsOwnPort => encode(&nothing_at("127.0.0.1", own.port()), version, &mut reply),
+                    Told::ItsOwnPort | Told::Clock(_) => {
+                        encode(&nothing_at("127.0.0.1", own.port()), version, &mut reply)
+                    }
                     Told::At(host, port) => encode(&nothing_at(host, port), version, &mut reply),
                     Told::Nothing => return Ok(()),
                 },
+                ApiKey::DescribeQuorum => {
+                    let Told::Clock(ahead) = told else { return Ok(()) };
+                    encode(&quorum(ahead), version, &mut reply);
+                }
                 ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
                     let message = match api {
                         ApiKey::SaslHandshake => Bytes::new(),
@@ -149,6 +160,7 @@ fn versions() -> ApiVersionsResponse {
         (ApiKey::Fetch, 4, 12),
         (ApiKey::ListOffsets, 1, 8),
         (ApiKey::FindCoordinator, 1, 4),
+        (ApiKey::DescribeQuorum, 0, 2),
         (ApiKey::SaslHandshake, 0, 1),
         (ApiKey::SaslAuthenticate, 0, 2),
     ];
@@ -156,6 +168,16 @@ fn versions() -> ApiVersionsResponse {
         ApiVersion::default().with_api_key(key as i16).with_min_version(min).with_max_version(max)
     });
     ApiVersionsResponse::default().with_api_keys(apis.to_vec())
+}
+
+/// Two controllers, of which the second one leads: a follower's time is that of a fetch, and may be old.
+fn quorum(ahead: i64) -> DescribeQuorumResponse {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis() as i64;
+    let voter = |id, time| ReplicaState::default().with_replica_id(BrokerId(id)).with_last_caught_up_timestamp(time);
+    let voters = vec![voter(1, now - 86_400_000), voter(2, now + ahead)];
+    let partition = PartitionData::default().with_leader_id(BrokerId(2)).with_current_voters(voters);
+    let topic = TopicData::default().with_topic_name(TopicName(StrBytes::from_static_str("__cluster_metadata")));
+    DescribeQuorumResponse::default().with_topics(vec![topic.with_partitions(vec![partition])])
 }
 
 fn nothing_at(host: &'static str, port: u16) -> MetadataResponse {

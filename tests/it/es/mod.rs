@@ -8,7 +8,7 @@ pub mod judge;
 mod pipes;
 mod races;
 mod replay;
-pub mod transcript;
+mod transcript;
 mod trouble;
 mod unreadable;
 mod wrong;

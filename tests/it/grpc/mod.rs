@@ -1,24 +1,20 @@
-//! `kafkalab grpc`: the demonstration as it is kept in `transcript.txt` (`KAFKALAB_BLESS=1` writes it anew), its places on
+//! `kafkalab grpc`: the demonstration as it is kept in `transcript.txt`, its places on
 //! Kafka, what it leaves behind, and its ends.
 
-use std::{collections::BTreeSet, net::TcpListener, os::unix::process::ExitStatusExt, path::Path};
+use std::{collections::BTreeSet, net::TcpListener, path::Path};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    bytes::files::Folder,
-    cli::{expect, screen::without_styles},
-    es::{
-        Place,
-        judge::{Sent, sent},
-        transcript::{nobody_listens, uuid_in},
-    },
-    harness::{Program, kafkalab, on_kafka},
-    process::{on_terminal, start},
+    cli::expect,
+    es::{Place, judge::sent},
+    harness::{Program, kafkalab},
+    process::start,
+    transcript::{Killed, Transcript, at},
 };
 
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/grpc/transcript.txt");
+const TRANSCRIPT: Transcript = Transcript { name: "grpc", unordered: &[] };
 const CONSUMERS: [&str; 3] = ["analytics", "notifications", "search-index"];
 
 /// `kafkalab grpc ARGUMENTS` here; what it writes beside the store is in the store's folder.
@@ -28,51 +24,6 @@ fn demo(place: &Place, arguments: &[&str]) -> Program {
 
 fn folder(place: &Place) -> std::path::PathBuf {
     place.path().parent().expect("a folder").to_owned()
-}
-
-/// With nothing named.
-fn bare(folder: &Folder, arguments: &[&str]) -> Program {
-    let temporary = folder.0.to_str().expect("a path");
-    let program = kafkalab(arguments).env_remove("KAFKALAB_BROKERS").in_folder(&folder.0);
-    program.env("TMPDIR", temporary).env("HOME", temporary).env("USER", "tester")
-}
-
-/// Ids by the order in which they come; the port, partitions and offsets are the run's business.
-fn normal(text: &str, prefix: &str) -> String {
-    let mut ids: Vec<String> = Vec::new();
-    let mut normal = String::new();
-    for line in text.lines() {
-        let mut line = line.replace(prefix, "");
-        while let Some(at) = uuid_in(&line) {
-            let id = line[at..at + 36].to_owned();
-            let number = ids.iter().position(|known| *known == id).unwrap_or_else(|| {
-                ids.push(id);
-                ids.len() - 1
-            });
-            line.replace_range(at..at + 36, &format!("ID-{}", number + 1));
-        }
-        if let Some((what, port)) = line.rsplit_once(" on 127.0.0.1:") {
-            assert!(port.parse::<u16>().is_ok(), "{line}");
-            line = format!("{what} on 127.0.0.1:PORT");
-        }
-        if let Some((what, place)) = line.split_once("orders[") {
-            let numbers: Vec<&str> =
-                place.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
-            let masked = place.replace(|c: char| c.is_ascii_digit(), "");
-            assert!(
-                matches!((numbers.len(), &*masked), (2, "] offset ") | (3, "] offset , committed offset ")),
-                "{line}"
-            );
-            line = format!("{what}orders[P]{}", masked.trim_start_matches(']').replace("offset ", "offset N"));
-        }
-        normal.push_str(&line);
-        normal.push('\n');
-    }
-    normal
-}
-
-fn kept() -> String {
-    std::fs::read_to_string(KEPT).unwrap_or_default()
 }
 
 /// The lines of the file for notifications, of which there is one in the folder.
@@ -87,12 +38,7 @@ fn told(folder: &Path) -> Vec<Value> {
 #[test]
 fn it_is_as_it_is_kept() {
     let place = Place::new("transcript");
-    let ended = demo(&place, &[]).run().ok();
-    let found = normal(&ended.text(), &place.prefix);
-    if std::env::var_os("KAFKALAB_BLESS").is_some() {
-        std::fs::write(KEPT, &found).expect("writing the transcript");
-    }
-    assert_eq!(found, kept(), "KAFKALAB_BLESS=1 keeps what is now");
+    TRANSCRIPT.holds(&place, &demo(&place, &[]).run().ok());
     // a second one in the same store, and this time in silence
     let quiet = demo(&place, &["-q"]).run().ok();
     assert_eq!((quiet.text(), quiet.stderr), ("done\n".to_owned(), String::new()));
@@ -100,28 +46,7 @@ fn it_is_as_it_is_kept() {
 
 #[test]
 fn with_nothing_named_it_hosts_a_broker_and_leaves_nothing_behind() {
-    nobody_listens();
-    let folder = Folder::new("self-contained");
-    let ended = bare(&folder, &["grpc"]).run().ok();
-    assert_eq!(normal(&ended.text(), "no prefix"), kept());
-    let said: Vec<_> = ended.stderr.lines().collect();
-    assert!(said[0].starts_with("store: sqlite:") && said[0].ends_with("/store.db (temporary)"), "{said:?}");
-    let hosts = "no broker named and none on localhost:9092: one runs in this process, on 127.0.0.1:";
-    assert!(said[1].starts_with(hosts), "{said:?}");
-    let ended = bare(&folder, &["grpc", "--quiet"]).run().ok();
-    assert_eq!((ended.text(), ended.stderr), ("done\n".to_owned(), String::new()));
-    let left: Vec<_> = std::fs::read_dir(&folder.0).expect("the folder").collect();
-    assert!(left.is_empty(), "{left:?}");
-}
-
-/// The committed record at the place that a step names.
-fn at(step: &Value) -> Sent {
-    let here = |record: &Sent| {
-        (Some(i64::from(record.partition)), Some(record.offset))
-            == (step["partition"].as_i64(), step["offset"].as_i64())
-    };
-    let records = sent(step["topic"].as_str().expect("a topic"));
-    records.into_iter().find(here).unwrap_or_else(|| panic!("not where it is said to be: {step}"))
+    TRANSCRIPT.stands_alone();
 }
 
 /// What a group has committed of a partition, as another command says it.
@@ -138,25 +63,16 @@ fn committed(step: &Value) -> Value {
 #[ignore = "needs kcat"]
 fn json_lines_tell_the_same_and_each_word_is_true() {
     let place = Place::new("transcript-json");
-    let json = demo(&place, &["--json"]).run().ok().text();
-    let steps: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let mut told_kinds: Vec<&str> = Vec::new();
-    let kept = kept();
-    for line in kept.lines().filter(|line| !line.is_empty() && !line.starts_with("             ")) {
-        told_kinds.push(match line.split_whitespace().next().unwrap_or_default() {
-            "|" if told_kinds.last() == Some(&"lesson") => continue,
-            "|" => "lesson",
-            "calls" => "called",
-            "OK" => "answered",
-            "outbox" => "depth",
-            "effect" | "repeat" => "handled",
-            "told" => "notified",
-            word @ ("serves" | "away" | "refused" | "published" | "counted" | "found") => word,
-            word if word.ends_with('.') => "part",
-            _ => panic!("{line}"),
-        });
-    }
-    assert_eq!(steps.iter().map(|step| step["step"].as_str().unwrap_or_default()).collect::<Vec<_>>(), told_kinds);
+    let steps = TRANSCRIPT.steps(&demo(&place, &["--json"]).run().ok().text(), |word| match word {
+        "calls" => Some("called"),
+        "OK" => Some("answered"),
+        "outbox" => Some("depth"),
+        "effect" | "repeat" => Some("handled"),
+        "told" => Some("notified"),
+        // a refusal's fields, a line each
+        field if field.ends_with(':') => None,
+        word => Some(word),
+    });
     let of = |kind: &'static str| steps.iter().filter(move |step| step["step"] == kind).collect::<Vec<_>>();
 
     let (calls, answers) = (of("called"), of("answered"));
@@ -203,28 +119,19 @@ fn json_lines_tell_the_same_and_each_word_is_true() {
 
 #[test]
 fn killed_before_it_answers_it_says_how_to_go_on_and_that_goes_on() {
-    nobody_listens();
-    let folder = Folder::new("resumed");
-    let run = |words: &[String]| bare(&folder, &words.iter().map(String::as_str).collect::<Vec<_>>()).run();
-    let ended = bare(&folder, &["grpc", "--crash-at", "grpc.before-reply"]).run();
-    assert_eq!(ended.status.signal(), Some(9), "{ended:?}");
-    assert!(ended.text().contains("  calls      CreateOrder user-123") && !ended.text().contains("  OK "), "{ended:?}");
-    let command = |word: &str| {
-        let line = ended.stderr.lines().find(|line| line.trim().starts_with(word));
-        let line = line.unwrap_or_else(|| panic!("no {word}: {ended:?}"));
-        line.trim().split(' ').skip(1).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let commands = ["outbox relay --once", "grpc-consumer --once", "grpc-consumer search"]
-        .map(|it| command(&format!("kafkalab {it}")));
-    let clear = ended.stderr.split("clear up: kill ").nth(1).and_then(|pid| pid.trim().parse().ok()).expect("a pid");
-    let resumed = commands.map(|words| run(&words));
-    let pid = rustix::process::Pid::from_raw(clear).expect("a pid");
-    rustix::process::kill_process(pid, Signal::TERM).expect("the broker lives on");
-    let [relayed, consumed, found] = resumed.map(crate::harness::Ended::ok);
+    let killed = Killed::at("grpc.before-reply", "grpc");
+    let told_so_far = killed.ended.text();
+    assert!(
+        told_so_far.contains("  calls      CreateOrder user-123") && !told_so_far.contains("  OK "),
+        "{told_so_far}"
+    );
+    let relayed = killed.run("kafkalab outbox relay --once");
     assert!(relayed.stderr.ends_with("1 message published\n"), "{relayed:?}");
+    let consumed = killed.run("kafkalab grpc-consumer --once");
     assert!(consumed.stderr.ends_with("1 notification sent, 0 dead\n"), "{consumed:?}");
+    let found = killed.run("kafkalab grpc-consumer search");
     assert!(found.text().contains("prod-456  USD:99.99"), "{found:?}");
-    assert_eq!(told(&folder.0).len(), 1);
+    assert_eq!(told(&killed.folder.0).len(), 1);
 }
 
 #[test]
@@ -277,24 +184,5 @@ fn what_is_typed_wrongly() {
 
 #[test]
 fn on_narrow_terminals_lessons_are_wrapped_and_facts_are_the_same() {
-    let words = |text: &str, wanted: bool| {
-        let lines = text.lines().filter(|line| line.starts_with("  | ") == wanted && !line.is_empty());
-        let beside = |line: &&str| ["hint:", "store:", "told.jsonl:"].iter().any(|word| line.starts_with(word));
-        let lines = lines.filter(|line| !beside(line)).map(|line| line.trim_start_matches("  | "));
-        lines.flat_map(str::split_whitespace).map(str::to_owned).collect::<Vec<_>>()
-    };
-    // with the tests' long names of topics a fact takes two lines of 80 columns
-    let widths: &[u16] = if on_kafka() { &[200] } else { &[200, 40] };
-    for columns in widths {
-        let place = Place::new("narrow");
-        let shown = on_terminal(demo(&place, &[]), *columns, b"").ok().text();
-        let shown = without_styles(&shown);
-        for line in shown.lines().filter(|line| line.starts_with("  | ")) {
-            assert!(line.chars().count() <= usize::from(*columns), "{columns}: {line}");
-        }
-        assert_eq!(words(&shown, true), words(&kept(), true), "{columns}");
-        if *columns == 200 {
-            assert_eq!(words(&normal(&shown, &place.prefix), false), words(&kept(), false));
-        }
-    }
+    TRANSCRIPT.is_wrapped(|place| demo(place, &[]));
 }

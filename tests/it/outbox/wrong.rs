@@ -6,12 +6,7 @@ use rustix::process::Signal;
 use uuid::Uuid;
 
 use super::{PUBLISHED, create, relay};
-use crate::{
-    cli::expect,
-    es::{Place, transcript::nobody_listens},
-    harness::kafkalab,
-    membership::until,
-};
+use crate::{cli::expect, es::Place, harness::kafkalab, membership::until, transcript::nobody_listens};
 
 const MORE: &str = "\nFor more information, try '--help'.\n";
 
