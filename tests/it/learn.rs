@@ -86,6 +86,19 @@ lessons! {
     the_lesson_grpc "grpc"
 }
 
+/// All that is usual, without what the lesson is about.
+#[test]
+fn a_lesson_is_not_done_without_its_point() {
+    let folder = Folder::new("learn-point");
+    let usual = ["order --price USD:12.99", "relay --once", "consume --once"].map(|it| format!("kafkalab outbox {it}"));
+    let usual = [&*usual[0], &usual[1], &usual[2], "check"];
+    let inbox = takes(&folder, "inbox", &usual);
+    assert!(inbox.text().contains("not done: records: 1, orders: 1; none came twice yet\n"), "{inbox:?}");
+    let dlt = takes(&folder, "dlt", &usual);
+    assert!(dlt.text().contains("not done: topic \"orders.dlt\" does not exist\n"), "{dlt:?}");
+    assert_eq!((inbox.code(), dlt.code(), done(&folder).as_str()), (1, 1, ""));
+}
+
 #[test]
 #[ignore = "needs kcat"]
 fn other_commands_that_do_the_same_are_as_good() {

@@ -1,36 +1,37 @@
 //! The sender task: takes closed batches to their leaders and says how each ended.
 
+mod answers;
+mod commands;
+mod halves;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kafka_protocol::messages::{
     ProduceRequest, ProduceResponse,
     produce_request::{PartitionProduceData, TopicProduceData},
-    produce_response::PartitionProduceResponse,
 };
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
 
+use self::commands::no_transaction;
 use super::{
-    Acks, Batch, Command, Delivery, Outcome, Payload, Place, ProducerConfig, TopicNumber,
+    Acks, Batch, Command, Delivery, Outcome, ProducerConfig, TopicNumber,
     accumulator::Accumulator,
     lane::{Identity, Lane},
     transaction::{self, Transaction},
 };
 use crate::kafka::{
     backoff::Backoff,
-    batch::{BatchBuilder, Records},
     cluster::{Cluster, NodeId, Role, topic_name},
     connection::Connection,
-    error::{Code, Error, Result},
-    record::NewRecord,
+    error::{Error, Result},
     wire::Produce,
 };
 
@@ -321,249 +322,6 @@ impl Sender {
         (batches, topics)
     }
 
-    // ---- back: what became of it
-
-    fn handle(&mut self, event: Event) {
-        match event {
-            Event::Connected(node, Ok(connection)) => {
-                self.unreachable.remove(&node);
-                self.links.insert(node, Link::Open(connection));
-            }
-            Event::Connected(node, Err(error)) if !error.is_transient() => {
-                tracing::warn!(broker = node, %error, "a leader does not let us in");
-                self.links.insert(node, Link::Down(Instant::now() + self.backoff.pause()));
-                let led = |key: &&LaneKey| self.cluster.leader(&self.names[&key.0], key.1) == Some(node);
-                let keys: Vec<LaneKey> = self.lanes.keys().filter(led).copied().collect();
-                self.fail_lanes(&keys, error);
-            }
-            Event::Connected(node, Err(error)) => {
-                tracing::warn!(broker = node, %error, "cannot reach a leader; trying again");
-                self.unreachable.insert(node, error.reason());
-                self.links.insert(node, Link::Down(Instant::now() + self.backoff.pause()));
-                self.metadata_wanted = true;
-            }
-            Event::Metadata(result) => {
-                self.metadata_asked = false;
-                self.metadata_due = Instant::now() + METADATA_AGE;
-                if let Err(error) = result {
-                    tracing::warn!(%error, "cannot ask for leaders; trying again");
-                    self.pause();
-                }
-                for name in self.accumulator.topic_names() {
-                    if let Some(topic) = self.cluster.known(&name) {
-                        self.accumulator.register(&name, topic.partitions.len());
-                    }
-                }
-                let leaderless = |(key, lane): (&LaneKey, &Lane)| {
-                    !lane.is_idle() && self.cluster.leader(&self.names[&key.0], key.1).is_none()
-                };
-                if self.lanes.iter().any(leaderless) {
-                    self.pause(); // asking again at once would bring the same
-                }
-            }
-            Event::Produced(node, batches, result) => {
-                if let Some(count) = self.requests.get_mut(&node) {
-                    *count = count.saturating_sub(1);
-                }
-                match result {
-                    Ok(response) => self.answered(batches, &response),
-                    Err(error) => self.unanswered(batches, &error),
-                }
-            }
-        }
-    }
-
-    fn answered(&mut self, batches: Vec<Batch>, response: &ProduceResponse) {
-        if self.config.acks == Acks::None {
-            for batch in batches {
-                self.acknowledged(batch, None);
-            }
-            return;
-        }
-        let mut answers: HashMap<(&str, i32), &PartitionProduceResponse> = HashMap::new();
-        for topic in &response.responses {
-            answers
-                .extend(topic.partition_responses.iter().map(|answer| ((topic.name.as_str(), answer.index), answer)));
-        }
-        let mut trouble = false;
-        for batch in batches {
-            let name = Arc::clone(&self.names[&batch.topic]);
-            match answers.get(&(&*name, batch.partition)) {
-                Some(answer) if answer.error_code == 0 => self.acknowledged(batch, Some(answer.base_offset)),
-                Some(answer) => trouble |= self.refused(batch, answer),
-                None => {
-                    trouble = true;
-                    self.come_back(batch, true);
-                }
-            }
-        }
-        if trouble {
-            self.metadata_wanted = true;
-            self.pause();
-        } else {
-            self.backoff.reset();
-        }
-    }
-
-    fn unanswered(&mut self, batches: Vec<Batch>, error: &Error) {
-        tracing::warn!(%error, batches = batches.len(), "a produce request got no answer; sending it again");
-        for batch in batches {
-            if error.is_transient() {
-                self.lane(&batch).trouble = Some(error.reason());
-                self.come_back(batch, true);
-            } else {
-                self.lane(&batch).failed();
-                self.end(batch, Outcome::Failed(error.clone()));
-            }
-        }
-        self.metadata_wanted = true;
-        self.pause();
-    }
-
-    fn acknowledged(&mut self, batch: Batch, base_offset: Option<i64>) {
-        self.lane(&batch).acknowledged();
-        self.end(batch, Outcome::Acknowledged { base_offset: base_offset.filter(|&offset| offset >= 0) });
-    }
-
-    /// The broker refused a batch. True where a pause and new leaders may help.
-    fn refused(&mut self, mut batch: Batch, answer: &PartitionProduceResponse) -> bool {
-        use kafka_protocol::error::ResponseError as E;
-        let code = Code(answer.error_code);
-        let name = Arc::clone(&self.names[&batch.topic]);
-        let of_records = answer.record_errors.iter().filter_map(|error| error.batch_index_error_message.as_ref());
-        let action = match answer.error_message.as_ref().into_iter().chain(of_records).find(|text| !text.is_empty()) {
-            Some(message) => format!("producing to {name}[{}] ({message})", batch.partition),
-            None => format!("producing to {name}[{}]", batch.partition),
-        };
-        let error = Error::broker(action, answer.error_code);
-        let fenced = transaction::is_fence(answer.error_code);
-        self.lane(&batch).trouble = Some(error.reason());
-        match code.known() {
-            Some(E::DuplicateSequenceNumber) => {
-                self.acknowledged(batch, None);
-                false
-            }
-            // Appended, but not on enough replicas yet; asked again, the broker answers when it is.
-            Some(E::NotEnoughReplicasAfterAppend | E::RequestTimedOut) => {
-                self.come_back(batch, true);
-                true
-            }
-            Some(E::OutOfOrderSequenceNumber | E::UnknownProducerId)
-                if self.transaction.is_none() || self.lane(&batch).is_retrying() =>
-            {
-                let behind_another = self.lane(&batch).is_retrying();
-                let was_unknown = batch.ambiguous;
-                if !behind_another && was_unknown {
-                    // The broker forgot this producer; whether it had the batch before, nobody can say any more.
-                    self.lane(&batch).failed();
-                    self.end(batch, Outcome::Unknown(error));
-                    return false;
-                }
-                if !behind_another {
-                    self.lane(&batch).renew();
-                }
-                batch.ambiguous = false; // refused: certainly not in the log
-                self.come_back(batch, false);
-                false
-            }
-            Some(E::MessageTooLarge | E::RecordListTooLarge | E::InvalidRecord | E::InvalidTimestamp)
-                if batch.count > 1 =>
-            {
-                self.split(batch, &error);
-                false
-            }
-            Some(_) if fenced && self.transaction.is_some() => {
-                let error = self.transaction.as_ref().map_or(error, Transaction::fenced);
-                self.fail_transaction(error.clone());
-                self.lane(&batch).failed();
-                self.end(batch, Outcome::Failed(error));
-                false
-            }
-            // Said before anything is appended.
-            Some(E::NotEnoughReplicas | E::CorruptMessage) => {
-                self.come_back(batch, false);
-                true
-            }
-            // Said before, or by a leader that had appended it and lost its place, or its disk, while it waited for the
-            // replicas (Kafka's DelayedProduce): the next leader may have the batch.
-            Some(known) if known.is_retriable() => {
-                self.come_back(batch, true);
-                true
-            }
-            _ => {
-                self.fail_transaction(error.clone());
-                self.lane(&batch).failed();
-                self.end(batch, Outcome::Failed(error));
-                false
-            }
-        }
-    }
-
-    fn come_back(&mut self, mut batch: Batch, ambiguous: bool) {
-        batch.ambiguous |= ambiguous;
-        self.lane(&batch).returned(batch);
-    }
-
-    /// Halves a batch that the broker refused for some record in it, so that in the end only that record fails. The
-    /// records keep their places in the sequence.
-    fn split(&mut self, batch: Batch, error: &Error) {
-        if matches!(error.code(), Some(kafka_protocol::error::ResponseError::MessageTooLarge)) {
-            self.accumulator.shrink(batch.topic, batch.size() / 2);
-        }
-        let key = (batch.topic, batch.partition);
-        match halves(batch, self.config.compression) {
-            Ok(halves) => {
-                self.accumulator.split();
-                self.lanes.entry(key).or_default().push_halves(halves);
-            }
-            Err(failed) => {
-                let (batch, error) = *failed;
-                self.lane(&batch).failed();
-                self.end(batch, Outcome::Failed(error));
-            }
-        }
-    }
-
-    fn lane(&mut self, batch: &Batch) -> &mut Lane {
-        self.lanes.entry((batch.topic, batch.partition)).or_default()
-    }
-
-    /// Says how a batch ended, to everybody who waits for it.
-    fn end(&mut self, mut batch: Batch, outcome: Outcome) {
-        for waiting in batch.waiters.drain(..) {
-            let receipt = match &outcome {
-                Outcome::Acknowledged { base_offset } => {
-                    let offset = base_offset.map(|base| base + i64::from(waiting.index - batch.first));
-                    Ok(Place { partition: batch.partition, offset })
-                }
-                Outcome::Failed(error) | Outcome::Unknown(error) => Err(error.clone()),
-            };
-            let _ = waiting.waiter.send(receipt); // the caller may have gone
-        }
-        (self.on_delivery)(Delivery {
-            topic: self.names.get(&batch.topic).cloned().unwrap_or_else(|| "".into()),
-            partition: batch.partition,
-            batch: batch.id,
-            first: batch.first,
-            count: batch.count,
-            outcome,
-        });
-        let buffer = match batch.payload {
-            Payload::Sealed(bytes) if bytes.is_unique() => Some(Vec::from(bytes)),
-            _ => None,
-        };
-        self.accumulator.ended(batch.held, buffer);
-    }
-
-    fn fail_lanes(&mut self, keys: &[LaneKey], error: Error) {
-        for key in keys {
-            let gone = self.lanes.get_mut(key).map(|lane| lane.take_out(|_| true)).unwrap_or_default();
-            for batch in gone {
-                self.end(batch, Outcome::Failed(error.clone()));
-            }
-        }
-    }
-
     // ---- time
 
     fn pause(&mut self) {
@@ -620,119 +378,4 @@ impl Sender {
             .boxed(),
         );
     }
-
-    // ---- transactions
-
-    async fn obey(&mut self, command: Command) {
-        let Some(transaction) = &mut self.transaction else {
-            let (Command::Begin(done) | Command::End { done, .. }) = command;
-            let _ = done.send(Err(Error::Invalid("the producer has no transactional id".to_owned())));
-            return;
-        };
-        match command {
-            Command::Begin(done) => {
-                let result = if let Some(error @ Error::Fenced { .. }) = self.accumulator.refused() {
-                    Err(error)
-                } else if transaction.open {
-                    Err(Error::Invalid("a transaction is open already".to_owned()))
-                } else {
-                    transaction.open = true;
-                    self.accumulator.refuse(None);
-                    Ok(())
-                };
-                let _ = done.send(result);
-            }
-            Command::End { commit, done } => {
-                let _ = done.send(self.end_transaction(commit).await);
-            }
-        }
-    }
-
-    async fn end_transaction(&mut self, commit: bool) -> Result<()> {
-        let Some(transaction) = &mut self.transaction else { return Err(no_transaction()) };
-        if !transaction.open {
-            return Err(no_transaction());
-        }
-        if commit && let Some(error) = &transaction.failed {
-            return Err(error.clone());
-        }
-        let result = transaction.end(&self.cluster, commit).await;
-        match &result {
-            Ok(()) => {
-                if self.identity != Some(transaction.identity) {
-                    self.identity = Some(transaction.identity);
-                    self.lanes.values_mut().for_each(Lane::reset);
-                }
-                self.accumulator.refuse(Some(no_transaction()));
-            }
-            // it may be committed: only the same call again can tell
-            Err(error) if commit && error.is_transient() => self.accumulator.refuse(Some(error.clone())),
-            Err(error) => self.fail_transaction(error.clone()),
-        }
-        result
-    }
-
-    /// Nothing but a roll back can follow; after a fence not even that.
-    fn fail_transaction(&mut self, error: Error) {
-        if let Some(transaction) = &mut self.transaction {
-            self.accumulator.refuse(Some(error.clone()));
-            transaction.failed.get_or_insert(error);
-        }
-    }
-}
-
-fn no_transaction() -> Error {
-    Error::Invalid("no transaction is open: call begin first".to_owned())
-}
-
-/// Two batches with the records of one. The waiters and the memory go with their records.
-fn halves(mut batch: Batch, compression: crate::kafka::Compression) -> Result<[Batch; 2], Box<(Batch, Error)>> {
-    let middle = batch.count / 2;
-    let Payload::Sealed(bytes) = &batch.payload else { return Err(Box::new((batch, Error::Closed))) };
-    let payloads = match rebuild(bytes, middle, compression) {
-        Ok(payloads) => payloads,
-        Err(error) => return Err(Box::new((batch, error))),
-    };
-    let [front, back] = payloads;
-    let behind = batch.first + middle;
-    let (before, after) = batch.waiters.drain(..).partition(|waiter| waiter.index < behind);
-    let stamp = batch.stamp;
-    let second = Batch {
-        id: batch.id,
-        topic: batch.topic,
-        partition: batch.partition,
-        first: behind,
-        count: batch.count - middle,
-        held: batch.held / 2,
-        born: batch.born,
-        payload: Payload::Finished(back),
-        stamp: stamp.map(|stamp| super::lane::advance(stamp, middle)),
-        ambiguous: false,
-        waiters: after,
-    };
-    let first = Batch {
-        count: middle,
-        held: batch.held - second.held,
-        payload: Payload::Finished(front),
-        ambiguous: false,
-        waiters: before,
-        ..batch
-    };
-    Ok([first, second])
-}
-
-fn rebuild(bytes: &Bytes, middle: u32, compression: crate::kafka::Compression) -> Result<[Vec<u8>; 2]> {
-    let mut builders = [BatchBuilder::new(usize::MAX, Vec::new()), BatchBuilder::new(usize::MAX, Vec::new())];
-    let mut records = Records::new(bytes.clone(), 0, i64::MAX, Vec::new());
-    let mut index = 0;
-    while let Some(record) = records.next()? {
-        let headers: Vec<_> = record.headers.iter().collect();
-        let (key, value, timestamp) = (record.key, record.value, Some(record.timestamp));
-        let copy = NewRecord { key, value, headers: &headers, timestamp };
-        builders[usize::from(index >= middle)].append(&copy, record.timestamp);
-        index += 1;
-    }
-    let [front, back] = builders.map(|builder| builder.finish(compression));
-    let failed = |error: std::io::Error| Error::Invalid(format!("compressing a batch: {error}"));
-    Ok([front.map_err(failed)?, back.map_err(failed)?])
 }

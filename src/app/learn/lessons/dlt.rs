@@ -34,5 +34,5 @@ async fn check(place: &Place) -> Found {
     need(letters > 0, "there is no dead letter")?;
     let reserved = store.states_of("reservation", "", 100).await.map_err(said)?.len();
     need(reserved > 0, "no order was handled beside it")?;
-    Ok(format!("{letters} dead letter, and {reserved} reservation of stock in spite of it"))
+    Ok(format!("dead letters: {letters}; orders that were handled all the same: {reserved}"))
 }

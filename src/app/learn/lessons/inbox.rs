@@ -33,10 +33,10 @@ async fn check(place: &Place) -> Found {
     let store = place.open().await?;
     let records = place.records("orders").await?;
     let orders = records.iter().filter_map(|record| record.id.as_ref()).collect::<HashSet<_>>().len();
-    need(records.len() > orders, &format!("{} records of {orders} orders: none came twice yet", records.len()))?;
+    need(records.len() > orders, &format!("records: {}, orders: {orders}; none came twice yet", records.len()))?;
     let (_, lag) = place.group("reserve-stock").await?;
     need(lag == 0, &format!("the consumer has {lag} records before it"))?;
     let reserved = store.states_of("reservation", "", 100).await.map_err(said)?.len();
-    need(reserved == orders, &format!("{reserved} of {orders} orders have their stock reserved"))?;
-    Ok(format!("{} records, {orders} orders, {reserved} reservations", records.len()))
+    need(reserved == orders, &format!("orders: {orders}, reservations of stock: {reserved}"))?;
+    Ok(format!("records: {}, orders: {orders}, reservations of stock: {reserved}", records.len()))
 }
