@@ -154,7 +154,9 @@ impl Demo {
         let topics: Vec<String> = RELAYED.iter().map(|topic| prefixed(&self.prefix, topic)).collect();
         make_topics(cluster, &topics).await?;
         for consumer in Consumer::ALL {
-            handler::begin_at_end_if_new(cluster, &consumer.group(self.orders.store()), &topics).await?;
+            let store = self.orders.store();
+            let begun = handler::begin_at_end_if_new(store, cluster, &consumer.group(store), &topics).await;
+            begun.map_err(|error| DemoError::Handler(consumer, error))?;
         }
         tell(Step::Part { title: "Kafka comes: the relay sends, three consumers apply" });
         let steps = Mutex::new(Vec::new());

@@ -40,6 +40,8 @@ use crate::{
 
 /// How long a member's last commit and its leave may take.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Between two looks whether another process has set a group to its beginning.
+const TURN: Duration = Duration::from_millis(50);
 /// A member that died is followed after this time, as a relay is.
 const SESSION: Duration = super::relay::LEASE;
 
@@ -254,15 +256,35 @@ pub async fn begin_at_end(cluster: &Cluster, group: &str, topics: &[String]) -> 
     Admin::new(cluster.clone()).commit_offsets(group, &offsets).await
 }
 
-/// The same for a group that has committed nothing; one that has goes on where it was.
+/// The same for a group that has committed nothing; one that has goes on where it was. Processes of one store that begin at
+/// the same time take turns, by a lease: whoever came second would move the group past what the first has sent meanwhile, or be
+/// refused because the first is in the group already.
 ///
 /// # Errors
-/// As [`begin_at_end`].
-pub async fn begin_at_end_if_new(cluster: &Cluster, group: &str, topics: &[String]) -> Result<(), Error> {
-    match Admin::new(cluster.clone()).committed_offsets(group).await?.is_empty() {
-        true => begin_at_end(cluster, group, topics).await,
-        false => Ok(()),
+/// As [`begin_at_end`], and those of the store.
+pub async fn begin_at_end_if_new(
+    store: &Store,
+    cluster: &Cluster,
+    group: &str,
+    topics: &[String],
+) -> Result<(), HandlerError> {
+    let admin = Admin::new(cluster.clone());
+    let (name, owner) = (format!("begin-{group}"), uuid::Uuid::now_v7().to_string());
+    while admin.committed_offsets(group).await?.is_empty() {
+        // it ends by itself where its owner died, so this ends too
+        let Some(lease) = store.acquire(&name, &owner, super::relay::LEASE).await? else {
+            tokio::time::sleep(TURN).await;
+            continue;
+        };
+        // whoever had it may have been done between the look and the lease
+        let begun = match admin.committed_offsets(group).await {
+            Ok(committed) if committed.is_empty() => begin_at_end(cluster, group, topics).await,
+            looked => looked.map(drop),
+        };
+        store.release(&lease).await?;
+        return Ok(begun?);
     }
+    Ok(())
 }
 
 /// The work of a [`Handler`].

@@ -308,14 +308,14 @@ fn group(store: &Store, handler: &dyn Handler) -> String {
 /// another one's sagas.
 ///
 /// # Errors
-/// What the brokers refuse.
-pub async fn prepare(store: &Store, cluster: &Cluster, prefix: &str) -> Result<(), Error> {
+/// What the brokers refuse, and those of the store.
+pub async fn prepare(store: &Store, cluster: &Cluster, prefix: &str) -> Result<(), ServiceError> {
     let topics: Vec<String> = TOPICS.iter().map(|topic| prefixed(prefix, topic)).collect();
     make_topics(cluster, &topics).await?;
     for handler in Services::all().handlers() {
         let group = group(store, &*handler);
         let topics: Vec<String> = handler.topics().iter().map(|topic| prefixed(prefix, topic)).collect();
-        handler::begin_at_end_if_new(cluster, &group, &topics).await?;
+        handler::begin_at_end_if_new(store, cluster, &group, &topics).await?;
     }
     Ok(())
 }

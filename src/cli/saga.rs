@@ -11,13 +11,10 @@ use color_eyre::{Report, Result, Section};
 
 use super::{
     exit::Exit,
-    pattern::{Options, relayed},
+    pattern::{Options, handled, relayed},
     session::Session,
 };
-use crate::app::{
-    handler::HandlerError,
-    saga::{SagaError, ServiceError},
-};
+use crate::app::saga::{SagaError, ServiceError};
 
 /// Sagas: a long process over several services; when a step fails, what was done is compensated in reverse
 #[derive(Debug, clap::Args)]
@@ -78,7 +75,7 @@ fn explained(error: SagaError) -> Report {
 fn served(error: ServiceError) -> Report {
     match error {
         ServiceError::Relay(error) => relayed(error),
-        ServiceError::Handler(HandlerError::Broker(error)) | ServiceError::Broker(error) => error.into(),
-        error => error.into(),
+        ServiceError::Handler(error) => handled(error),
+        ServiceError::Broker(error) => error.into(),
     }
 }

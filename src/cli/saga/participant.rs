@@ -49,7 +49,7 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
     let store = options.open(session).await?;
     let Some(cluster) = session.connect_or_wait(true).await? else { return Ok(session.stop.exit()) };
     let (prefix, crash) = (options.prefix(session), options.crash());
-    prepare(&store, &cluster, &prefix).await?;
+    prepare(&store, &cluster, &prefix).await.map_err(served)?;
     let narrator = Mutex::new(Narrator::new(session, options.json));
     let tell = |told: Told<'_>| {
         if let Some(step) = Step::of(&told) {

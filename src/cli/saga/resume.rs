@@ -91,7 +91,7 @@ async fn finish(ids: Vec<String>, options: &Options, session: &Session) -> Resul
     let store = options.open(session).await?;
     let (cluster, _broker) = session.connect_or_host().await?;
     let (prefix, crash) = (options.prefix(session), options.crash());
-    prepare(&store, &cluster, &prefix).await?;
+    prepare(&store, &cluster, &prefix).await.map_err(served)?;
     let narrator = Mutex::new(Narrator::new(session, options.json));
     let tell = |told: Told<'_>| {
         if let Some(step) = Step::of(&told) {

@@ -120,7 +120,7 @@ pub async fn run(args: Args, options: &Options, session: &Session) -> Result<Exi
         lab.say_how_to_resume(["saga resume", "saga list"], options, session, &cluster);
     }
     let prefix = options.prefix(session);
-    prepare(&store, &cluster, &prefix).await?;
+    prepare(&store, &cluster, &prefix).await.map_err(served)?;
     let sagas = args.sagas()?;
     let is_told = sagas.len() == 1;
     let narrator = Mutex::new(Narrator::new(session, options.json));

@@ -79,7 +79,8 @@ fn every_process_is_killed_at_random_and_the_sums_are_even() {
     // all of them are started before anything dies: who is killed before has nothing to lose
     crate::membership::until("all sagas to be there", Duration::from_secs(60), || {
         let found = statuses(&place).len();
-        (found == sagas).then_some(()).ok_or(format!("{found} of {sagas}"))
+        let said: String = runs.iter().map(Running::stderr_so_far).collect();
+        (found == sagas).then_some(()).ok_or_else(|| format!("{found} of {sagas}; the runs say {said:?}"))
     });
     let (began, mut kills) = (Instant::now(), 0);
     while began.elapsed() < time {

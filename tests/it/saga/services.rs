@@ -1,11 +1,20 @@
 //! The services as processes of their own.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use kafkalab::{
+    app::handler::begin_at_end_if_new,
+    kafka::{Address, Admin, Cluster, ConnectOptions, TopicPartition},
+    store::Store,
+};
 use rustix::process::Signal;
 
 use super::{saga, shown};
-use crate::{es::Place, harness::need_kafka, process::start};
+use crate::{
+    es::Place,
+    harness::{brokers, kafkalab, need_kafka},
+    process::start,
+};
 
 #[test]
 #[ignore = "needs Apache Kafka"] // the embedded broker waits for a dead member as long as a rebalance may take: 5 minutes
@@ -85,4 +94,35 @@ fn a_saga_that_was_stopped_is_resumed() {
     assert!(ended.stderr.contains("`kafkalab saga resume` finishes what is open"), "{ended:?}");
     assert_eq!(saga(&place, &["resume", "o-1", "-q"]).run().ok().text(), "o-1 COMPLETED\n");
     shown(&place, "o-1").judged("resumed");
+}
+
+/// Two processes that begin at the same time: the one that waits for its turn does not move the group past what the other one
+/// has sent meanwhile.
+#[test]
+fn a_new_group_is_set_to_its_beginning_by_one_process_alone() {
+    let place = Place::new("saga-beginning");
+    place.take(Vec::new());
+    let (topic, group) = (place.topic("orders"), place.topic("group"));
+    kafkalab(["topics", "create", &topic, "-p", "1", "-q"]).run().ok();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let addresses: Vec<Address> = brokers().split(',').map(|it| it.parse().expect("an address")).collect();
+        let cluster = Cluster::connect(addresses, ConnectOptions::default()).await.expect("the brokers under test");
+        let store = Store::open(&place.url().parse().expect("a URL")).await.expect("the store");
+        let admin = Admin::new(cluster.clone());
+        // the first is at it
+        let lease =
+            store.acquire(&format!("begin-{group}"), "first", Duration::from_secs(60)).await.expect("the store");
+        let (topics, lease) = ([topic.clone()], lease.expect("the lease"));
+        let mut second = std::pin::pin!(begin_at_end_if_new(&store, &cluster, &group, &topics));
+        let waits = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
+        assert!(waits.is_err(), "it does not wait for its turn: {waits:?}");
+        let begins = BTreeMap::from([(TopicPartition::new(topic.as_str(), 0), 0)]);
+        admin.commit_offsets(&group, &begins).await.expect("a commit");
+        kafkalab(["produce", &topic, "-q"]).stdin("sent meanwhile\n").run().ok();
+        store.release(&lease).await.expect("the store");
+        second.await.expect("the group is there");
+        assert_eq!(admin.committed_offsets(&group).await.expect("offsets"), begins);
+    });
 }
