@@ -258,7 +258,8 @@ pub async fn begin_at_end(cluster: &Cluster, group: &str, topics: &[String]) -> 
 
 /// The same for a group that has committed nothing; one that has goes on where it was. Processes of one store that begin at
 /// the same time take turns, by a lease: whoever came second would move the group past what the first has sent meanwhile, or be
-/// refused because the first is in the group already.
+/// refused because the first is in the group already. One that stands still beyond its lease while it has its turn may still
+/// do either: offsets have no fence.
 ///
 /// # Errors
 /// As [`begin_at_end`], and those of the store.
